@@ -1,0 +1,1 @@
+"""The event store: the only door to the events table."""

@@ -1,0 +1,88 @@
+"""Connections to PostgreSQL: one pool, one account a transaction, driver errors in the ledger's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection, errors
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ledger.errors import LedgerError, NotFound, Unavailable
+
+SERVICE_ROLE = "ledger_service"
+POOL_WAIT_S = 15.0
+"""How long a request waits for a free connection before it is told to come back."""
+
+_SET_ACCOUNT = "SELECT set_config('ledger.account_id', %s, true)"
+
+
+class Database:
+    """The ledger's tables as the service may touch them.
+
+    Every connection works as the role `ledger_service` (see 0001_event_store.sql for what that role may do), whatever
+    login it came in with, and every transaction is bound to one account.
+    """
+
+    def __init__(self, conninfo: str, *, pool_size_max: int = 10) -> None:
+        self.conninfo = conninfo
+        self._pool = ConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=pool_size_max,
+            timeout=POOL_WAIT_S,
+            kwargs={"autocommit": True, "application_name": "ledger"},
+            configure=_become_service,
+            check=ConnectionPool.check_connection,
+            open=False,
+        )
+
+    def open(self) -> Database:
+        """Opens the pool. Raises Unavailable when the database does not answer."""
+        with in_ledger_words():
+            with psycopg.connect(self.conninfo, autocommit=True) as connection:
+                _become_service(connection)
+            self._pool.open()
+        return self
+
+    def close(self) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def transaction(self, account_id: UUID) -> Iterator[Connection[Any]]:
+        """One transaction that sees and writes this account's rows only."""
+        with in_ledger_words(), self._pool.connection() as connection, connection.transaction():
+            connection.execute(_SET_ACCOUNT, (str(account_id),))
+            yield connection
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[Any]]:
+        """A connection with no account set: good for `ledger_heads()` and NOTIFY, an error for any table."""
+        with in_ledger_words(), self._pool.connection() as connection:
+            yield connection
+
+
+@contextmanager
+def in_ledger_words() -> Iterator[None]:
+    """The one place where driver errors become the ledger's. Integrity errors stay: only the caller knows what they mean."""
+    try:
+        yield
+    except LedgerError:
+        raise
+    except (errors.InvalidCatalogName, errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedObject) as error:
+        raise NotFound(
+            f"The database is there but the ledger's tables are not ({error.diag.message_primary}). "
+            "Run `ledger migrate`."
+        ) from error
+    except (errors.DeadlockDetected, errors.SerializationFailure, errors.QueryCanceled) as error:
+        raise Unavailable(f"The database stopped the transaction: {error.diag.message_primary}. Try again.") from error
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise Unavailable(f"The database does not answer: {reason}. Try again; nothing was half-done.") from error
+
+
+def _become_service(connection: Connection[Any]) -> None:
+    connection.execute(f"SET ROLE {SERVICE_ROLE}")

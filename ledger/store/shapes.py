@@ -1,0 +1,77 @@
+"""The stored shapes: what stands in an event's payload, one class a kind, as JSON objects.
+
+A shape is a promise: stored events never change, so a shape that must change gets a higher VERSION and an upcast
+(ledger.store.upcasts) from the one before. Members that hold their default are left out of the payload.
+tests/unit/samples/ keeps one payload of every shape and version ever stored.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Raw, Struct
+
+from ledger.domain.operation import Operation
+from ledger.domain.tally import Tally
+
+NOTHING = Raw(b"")
+"""Stands for a member that is not there: msgspec leaves it out when it encodes."""
+
+
+class RunStartedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    operation: Operation
+    started_at: datetime
+    details: Raw = NOTHING
+    digest: str | None = None
+
+
+class ChangesRecordedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    offset: int
+    tally: Tally
+
+
+class RunFinishedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    finished_at: datetime
+
+
+class RunFailedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    finished_at: datetime
+    code: str
+    message: str
+
+
+class RecordShape(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """All record events. `action` is left out where the topic says it."""
+
+    VERSION = 1
+    object_type: str
+    record_id: str | None = None
+    action: str | None = None
+    before: Raw = NOTHING
+    after: Raw = NOTHING
+    message: str | None = None
+    label: str | None = None
+    link: str | None = None
+    details: Raw = NOTHING
+    actor: str | None = None
+    preview: bool = False
+
+
+Shape = RunStartedShape | ChangesRecordedShape | RunFinishedShape | RunFailedShape | RecordShape
+
+SHAPES: dict[str, type[Shape]] = {
+    "run-started": RunStartedShape,
+    "changes-recorded": ChangesRecordedShape,
+    "run-finished": RunFinishedShape,
+    "run-failed": RunFailedShape,
+    "record-created": RecordShape,
+    "record-updated": RecordShape,
+    "record-deleted": RecordShape,
+    "record-unmodified": RecordShape,
+    "record-failed": RecordShape,
+}
+"""Every topic that this version of the ledger can store and read."""

@@ -1,0 +1,1 @@
+"""JSON to commands and back: one definition for HTTP, command line and client."""
