@@ -1,0 +1,69 @@
+# Everything a developer or an operator runs from a checkout. `make help` lists it.
+# Needs only make and Python 3.11 or later; the rest is installed into .venv from PyPI.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv lock test test-long lint format bench demo demo-check migrate serve clean
+
+help: ## list these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+
+venv: $(STAMP) ## make .venv with everything installed
+
+# The stamp is newer than the lock, setup.cfg and pyproject.toml as long as what is installed fits them.
+# Locked versions first, with their hashes; then the checkout itself, editable, with nothing looked up.
+$(STAMP): setup.cfg pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+		|| { echo "$(PYTHON) cannot make virtual environments (on Debian: apt-get install python3-venv)"; exit 1; }
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	@touch $@
+
+lock: $(STAMP) ## write requirements.lock again from setup.cfg
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --all-extras --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
+
+test: $(STAMP) ## run the tests, but not the long ones
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(STAMP) ## run the long tests
+	$(BIN)/python -m pytest -m long
+
+lint: $(STAMP) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## put the code in the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## run every benchmark; each ends with a line of JSON
+	@for program in benchmarks/*.py; do \
+		case $$program in */_*) continue;; esac; \
+		echo "== $$program"; $(BIN)/python $$program || exit 1; \
+	done
+
+demo: $(STAMP) ## play a real history on an embedded database and serve the page
+	$(BIN)/python -m demo
+
+demo-check: $(STAMP) ## the same without serving; exits non-zero if anything is off
+	$(BIN)/python -m demo --check
+
+migrate: $(STAMP) ## bring the database to the newest schema
+	$(BIN)/ledger migrate
+
+serve: $(STAMP) ## serve the API and the page on http://127.0.0.1:8321
+	$(BIN)/ledger serve
+
+clean: ## remove .venv, caches and build products; no data
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
