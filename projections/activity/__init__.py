@@ -1,0 +1,1 @@
+"""Counts per day, user and template."""

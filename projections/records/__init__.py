@@ -1,0 +1,1 @@
+"""Each record with its last change."""

@@ -1,0 +1,1 @@
+"""Which positions belong to which run, with what is needed to search them."""

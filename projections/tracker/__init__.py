@@ -1,0 +1,1 @@
+"""The Activity Tracker: one row for each run."""
