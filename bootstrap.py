@@ -8,6 +8,9 @@ from uuid import UUID
 
 from ledger.service import AccountLedger
 from ledger.store.database import Database
+from projections.records.reading import Records
+from projections.reports.reading import Reports
+from projections.run_changes.reading import RunChanges
 
 
 def tune_process() -> None:
@@ -29,6 +32,18 @@ class Services:
     def ledger(self, account_id: UUID) -> AccountLedger:
         """Recording, for one account."""
         return AccountLedger(self.database, account_id)
+
+    def reports(self, account_id: UUID) -> Reports:
+        """Each run's changes with their before and after, as CSV, XLSX or NDJSON."""
+        return Reports(self.database, account_id)
+
+    def run_changes(self, account_id: UUID) -> RunChanges:
+        """Paging inside a run, search across runs."""
+        return RunChanges(self.database, account_id)
+
+    def records(self, account_id: UUID) -> Records:
+        """Records: state, history and blame at any moment."""
+        return Records(self.database, account_id)
 
     def close(self) -> None:
         self.database.close()
