@@ -21,9 +21,7 @@ PORT = 8321
 def main() -> int:
     """Exit status 0 when all is as it must be, 1 when the check finds a fault."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="compare every state with the published data, do not serve"
-    )
+    parser.add_argument("--check", action="store_true", help="compare the states with the published data")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where data and database are kept (%(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="where the page is served (%(default)s)")
     chosen = parser.parse_args()

@@ -1,6 +1,6 @@
 """Two dated versions of a real, maintained data set, and what its maintainers changed between them.
 
-PyPI's `airportsdata` (MIT) keeps every dated version. Each of the two is installed by pip into a folder of its own, so the
+PyPI's `airportsdata` (MIT) keeps every dated version. Each of the two is installed into a folder of its own, so the
 difference is real history, not ours.
 """
 
