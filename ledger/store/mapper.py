@@ -153,16 +153,21 @@ def is_record_topic(topic: str) -> bool:
     return topic in _RECORD_TYPES
 
 
+def decode_shape(topic: str, payload: bytes) -> Shape:
+    """The stored shape in a payload of any version. Raises IntegrityFailed where no version explains it."""
+    decoder = _DECODERS.get(topic)
+    if decoder is not None:
+        try:
+            return decoder.decode(payload)  # type: ignore[no-any-return]
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass  # an older shape, or damage: the careful way tells
+    return read_old_shape(topic, payload)
+
+
 def _decode(row: EventRow) -> Shape:
     if row.payload is None:
         raise IntegrityFailed(f"The payload of the event at position {row.position} was erased.")
-    decoder = _DECODERS.get(row.topic)
-    if decoder is not None:
-        try:
-            return decoder.decode(row.payload)  # type: ignore[no-any-return]
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            pass  # an older shape, or damage: the careful way tells
-    return read_old_shape(row.topic, row.payload)
+    return decode_shape(row.topic, row.payload)
 
 
 def _run_shape(event: RunEvent) -> Shape:

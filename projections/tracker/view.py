@@ -97,7 +97,7 @@ class TrackerRow:
 
     @property
     def has_report(self) -> bool:
-        """False for previews (their report is given on request only) and where a system error came before all changes."""
+        """False for previews, whose report is given on request only, and where a system error came before any change."""
         return not self.is_preview and (self.tally.processed > 0 or self.status == "finished")
 
     def as_dict(self) -> dict[str, Any]:
@@ -163,4 +163,4 @@ def format_instant(instant: datetime) -> str:
 
 
 def _saved(saved: Saved | None) -> dict[str, str | None] | None:
-    return saved and {"id": saved.id, "name": saved.name, "url": saved.url}
+    return None if saved is None else {"id": saved.id, "name": saved.name, "url": saved.url}
