@@ -25,6 +25,9 @@ _IMPLIED = frozenset(("create", "update", "delete", "none"))
 """Actions that the topic of a succeeded change tells already."""
 _NULL = b"null"
 _UNKNOWN = Raw(_NULL)
+_ABSENT = (b"", _NULL)
+"""A member that was not sent, and one sent as null. The wire's NOTHING is another object than the store's: only the
+store's own is left out of a payload."""
 
 
 def batch_events(account_id: UUID, run: Run, lines: Lines, now: datetime) -> Iterator[list[NewEvent]]:
@@ -62,11 +65,11 @@ def _block_events(
             record_id,
             None if action in _IMPLIED and change.result == "succeeded" else action,
             _stored_before(action, change.before),
-            NOTHING if bytes(after) == _NULL else after,
+            NOTHING if bytes(after) in _ABSENT else after,
             change.message,
             change.label,
             change.link,
-            NOTHING if bytes(details) == _NULL else details,
+            NOTHING if bytes(details) in _ABSENT else details,
             actor,
             preview,
         )
