@@ -6,8 +6,9 @@ strings therefore always have equal bytes, and no number ever passes through a f
 would change a value silently is refused: duplicate names (section 4), NaN and infinities (section 6), lone
 surrogates and invalid UTF-8 (section 8), nesting deeper than `DEPTH_MAX`.
 
-Two paths give the same text (a property test holds them equal): msgspec where the text already is canonical, which
-is checked by encoding it again; the standard library's parser with hooks where it is not, about ten times slower.
+Two paths give the same text (a property test holds them equal): msgspec where the text is canonical but for its white
+space, which is checked by encoding it again; the standard library's parser with hooks where it is not, about ten times
+slower.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _ANY = msgspec.json.Decoder(float_hook=lambda digits: Raw(digits.encode()))
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _ENCODER = msgspec.json.Encoder()
 _ALL_BUT_OPENINGS = bytes(byte for byte in range(256) if byte not in b"[{\n")
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_SPACE = re.compile(rb"(" + _STRING + rb")|[ \t\r]+", re.DOTALL)
+_LINE_ENDS = re.compile(rb"(" + _STRING + rb")|\n+", re.DOTALL)
+_MARKS = re.compile(_STRING + rb"|[\[{]|[\]}]", re.DOTALL)
 _NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
@@ -55,14 +60,14 @@ def canonical(text: bytes) -> bytes:
         again = _ENCODER.encode(_ANY.decode(text))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _strict(text)
-    if again != text:
+    if again != text and again != _LINE_ENDS.sub(rb"\1", _SPACE.sub(rb"\1", text)):
         return _strict(text)
     _check_depth(text)
     return again
 
 
-def are_canonical(block: bytes) -> bool:
-    """Whether every line of `block` is canonical JSON already; if not, take its lines one by one.
+def canonical_lines(block: bytes) -> bytes | None:
+    """The canonical texts of the lines of `block`, each with its line end; None: take its lines one by one.
 
     One look at a whole batch; this is the way in of nearly all changes. A line with more openings than DEPTH_MAX may
     be flat all the same, but is rare enough to be looked at alone.
@@ -70,11 +75,16 @@ def are_canonical(block: bytes) -> bool:
     try:
         again = _ENCODER.encode_lines(_ANY.decode_lines(block))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    if len(again) - len(block) not in (0, 1) or not again.startswith(block):
-        return False
-    openings = block.translate(None, _ALL_BUT_OPENINGS).split(b"\n")
-    return max(map(len, openings)) <= DEPTH_MAX
+        return None
+    if not _are_same_lines(again, block) and not _are_same_lines(again, _SPACE.sub(rb"\1", block)):
+        return None
+    openings = again.translate(None, _ALL_BUT_OPENINGS).split(b"\n")
+    return again if max(map(len, openings)) <= DEPTH_MAX else None
+
+
+def _are_same_lines(again: bytes, block: bytes) -> bool:
+    """Equal but for the last line end. Both are JSON, so taking white space away cannot have joined two tokens."""
+    return len(again) - len(block) in (0, 1) and again.startswith(block)
 
 
 def split_fields(text: bytes | None) -> dict[str, bytes]:
@@ -100,7 +110,7 @@ def _check_depth(text: bytes) -> None:
     if text.count(b"[") + text.count(b"{") <= DEPTH_MAX:
         return
     depth = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+    for token in _MARKS.finditer(text):
         mark = token.group()[:1]
         if mark in b"[{":
             depth += 1
@@ -125,7 +135,9 @@ def _strict(text: bytes) -> bytes:
     except UnicodeDecodeError as error:
         found = text[error.start : error.start + 4].hex(" ")
         raise JsonFault(
-            f"Not UTF-8 at byte {error.start + 1}.", found=f"bytes {found}", expected="UTF-8 text (RFC 8259 section 8.1)"
+            f"Not UTF-8 at byte {error.start + 1}.",
+            found=f"bytes {found}",
+            expected="UTF-8 text (RFC 8259 section 8.1)",
         ) from None
     _check_depth(text)
     try:

@@ -47,9 +47,7 @@ def batch_events(account_id: UUID, run: Run, lines: Lines, now: datetime) -> Ite
     yield [to_new_event(event) for event in run.collect_events()]  # type: ignore[arg-type]
 
 
-def _block_events(
-    account_id: UUID, run: Run, offset: int, lines: Lines, changes: list[ChangeLine]
-) -> list[NewEvent]:
+def _block_events(account_id: UUID, run: Run, offset: int, lines: Lines, changes: list[ChangeLine]) -> list[NewEvent]:
     default_type = run.operation.object_type
     actor = run.operation.user.shown if run.operation.user else None
     preview = run.operation.mode == "preview"

@@ -1,7 +1,8 @@
-"""What producers do with the ledger: one method a use case, each the same rhythm: load, done already?, decide, append."""
+"""What producers do with the ledger, one method a use case, in one rhythm: load, done already?, decide, append."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -89,10 +90,8 @@ class AccountLedger:
         `offset` says how many changes of the run were sent before this body; None: as many as are accepted. Repeats
         below what was accepted are skipped. Raises OffsetTooHigh, RunEnded, BadLine; the batches before stay.
         """
-        last = None
-        for last in self.record_batches(run_id, blocks, offset=offset):
-            pass
-        return last or Accepted(self.store.load_run(run_id).accepted, None)
+        last = deque(self.record_batches(run_id, blocks, offset=offset), maxlen=1)
+        return last[0] if last else Accepted(self.store.load_run(run_id).accepted, None)
 
     def record_batches(self, run_id: str, blocks: Iterable[bytes], *, offset: int | None = None) -> Iterator[Accepted]:
         """record_changes, telling after each batch how far it is: for progress."""
@@ -104,10 +103,14 @@ class AccountLedger:
                 problems=(Problem("The offset is not valid.", parameter="offset", expected="0 or more"),),
             )
         run.check_offset(sent)
-        for lines in read_batches(blocks):
-            run, position = self._record_batch(run, sent, lines)
-            sent += len(lines.texts)
-            yield Accepted(run.accepted, position)
+        try:
+            for lines in read_batches(blocks):
+                run, position = self._record_batch(run, sent, lines)
+                sent += len(lines.texts)
+                yield Accepted(run.accepted, position)
+        except InputError as error:  # the batches before the bad one stay: tell where to go on
+            error.details = {"run_id": run_id, "accepted": run.accepted} | error.details
+            raise
 
     def _record_batch(self, run: Run, offset: int, lines: Lines) -> tuple[Run, int | None]:
         for _ in range(CONTENTION_RETRIES):

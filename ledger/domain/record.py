@@ -119,7 +119,9 @@ _TYPE_OF_ACTION: dict[str, type[RecordEvent]] = {
 }
 
 
-def fold(state: State | None, event: RecordEvent, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> State | None:
+def fold(
+    state: State | None, event: RecordEvent, before: Mapping[str, bytes], after: Mapping[str, bytes]
+) -> State | None:
     """The record's state after `event`; None where it is absent.
 
     `before` and `after` are the event's own, split into fields. An update puts its after-values, and removes the

@@ -125,9 +125,7 @@ class Run(Aggregate):
         """Counts the next batch. Raises RunEnded, or OffsetTooHigh where changes before `offset` are missing."""
         self.check_offset(offset)
         assert offset == self.accepted, "repeats are skipped before a batch is counted"
-        self.trigger_event(
-            self.ChangesRecorded, timestamp=timestamp, run_id=self.run_id, offset=offset, tally=tally
-        )
+        self.trigger_event(self.ChangesRecorded, timestamp=timestamp, run_id=self.run_id, offset=offset, tally=tally)
 
     def check_offset(self, offset: int) -> None:
         """Raises RunEnded or OffsetTooHigh unless changes from `offset` on may be sent."""

@@ -17,6 +17,7 @@ SERVICE_ROLE = "ledger_service"
 POOL_WAIT_S = 15.0
 """How long a request waits for a free connection before it is told to come back."""
 
+_LEFT_BEHIND = "SELECT coalesce(current_setting('ledger.account_id', true), ''), current_user::text"
 _SET_ACCOUNT = "SELECT set_config('ledger.account_id', %s, true)"
 
 
@@ -36,7 +37,7 @@ class Database:
             timeout=POOL_WAIT_S,
             kwargs={"autocommit": True, "application_name": "ledger"},
             configure=_become_service,
-            check=ConnectionPool.check_connection,
+            check=_check_clean,
             open=False,
         )
 
@@ -67,12 +68,17 @@ class Database:
 
 @contextmanager
 def in_ledger_words() -> Iterator[None]:
-    """The one place where driver errors become the ledger's. Integrity errors stay: only the caller knows what they mean."""
+    """The one place where driver errors become the ledger's. Integrity errors stay: callers know what they mean."""
     try:
         yield
     except LedgerError:
         raise
-    except (errors.InvalidCatalogName, errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedObject) as error:
+    except (
+        errors.InvalidCatalogName,
+        errors.UndefinedTable,
+        errors.UndefinedFunction,
+        errors.UndefinedObject,
+    ) as error:
         raise NotFound(
             f"The database is there but the ledger's tables are not ({error.diag.message_primary}). "
             "Run `ledger migrate`."
@@ -85,4 +91,16 @@ def in_ledger_words() -> Iterator[None]:
 
 
 def _become_service(connection: Connection[Any]) -> None:
-    connection.execute(f"SET ROLE {SERVICE_ROLE}")
+    # Temporary tables last: by default they come first, and one named `events` would swallow what is appended.
+    connection.execute(f"SET ROLE {SERVICE_ROLE}; SET search_path = public, pg_temp")
+
+
+def _check_clean(connection: Connection[Any]) -> None:
+    """Before a connection is lent again: it answers, no account is left in it, and it still is the service.
+
+    A setting that outlived its transaction would show the next user another account's rows. The pool replaces a
+    connection that fails here.
+    """
+    row = connection.execute(_LEFT_BEHIND).fetchone()
+    if row != ("", SERVICE_ROLE):
+        raise psycopg.OperationalError("the connection came back with an account or a role of its own")

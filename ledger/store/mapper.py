@@ -65,7 +65,9 @@ class LedgerMapper(Mapper[Any]):
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[Any]:
         assert isinstance(stored_event, LedgerStoredEvent), "read by our recorder"
         stored = stored_event
-        assert isinstance(stored.originator_id, UUID) and stored.occurred_at and stored.recorded_at
+        assert isinstance(stored.originator_id, UUID)
+        assert stored.occurred_at is not None
+        assert stored.recorded_at is not None
         return to_event(  # type: ignore[return-value]
             EventRow(
                 0,

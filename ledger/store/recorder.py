@@ -106,7 +106,7 @@ class Recorder(ApplicationRecorder):
 
     # What the library's stores and aggregates need.
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
         """Appends the library's stored events. Returns their positions, None for none."""
         if not stored_events:
             return None

@@ -1,7 +1,9 @@
 """The stored shapes: what stands in an event's payload, one class a kind, as JSON objects.
 
 A shape is a promise: stored events never change, so a shape that must change gets a higher VERSION and an upcast
-(ledger.store.upcasts) from the one before. Members that hold their default are left out of the payload.
+(ledger.store.upcasts) from the one before. Members that hold their default are left out of the payload. A shape of a
+higher VERSION begins with the required member `v: Literal[VERSION]`: so it says which it is, and an older payload is
+never taken for it.
 tests/unit/samples/ keeps one payload of every shape and version ever stored.
 """
 

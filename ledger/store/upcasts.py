@@ -19,7 +19,7 @@ Members = dict[str, Raw]
 Upcast = Callable[[Members], Members]
 
 UPCASTS: dict[tuple[str, int], Upcast] = {}
-"""(topic, version) to the upcast from that version to the next. Empty as long as every shape is in its first version."""
+"""(topic, version) to the upcast from that version to the next. Empty as long as every shape is in its first one."""
 
 _MEMBERS = msgspec.json.Decoder(Members)
 
@@ -48,6 +48,8 @@ def read_old_shape(
             )
         for old in range(version, shape.VERSION):
             members = upcasts[topic, old](members)
+        if shape.VERSION > 1:
+            members = {"v": Raw(b"%d" % shape.VERSION), **members}
         return msgspec.json.decode(msgspec.json.encode(members), type=shape)
     except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
         raise IntegrityFailed(f"The payload of a {topic} event is not of its stored shape: {error}.") from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Literal, NamedTuple
 
@@ -12,14 +13,14 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ledger.errors import BadLine, Problem, TooLarge
-from ledger.json_text import JsonFault, are_canonical, canonical
+from ledger.json_text import JsonFault, canonical, canonical_lines, split_fields
 
 BATCH_LINES_MAX = 5_000
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """A batch is one transaction: long enough that its commit costs little, short enough to wait for."""
 LINE_BYTES_MAX = 4 * 1024 * 1024
-ARRAY_BYTES_MAX = 32 * 1024 * 1024
-"""A JSON array is held whole; NDJSON has no limit of its own."""
+ARRAY_BYTES_MAX = 8 * 1024 * 1024
+"""A JSON array is held whole, at worst as some 30 times its size; NDJSON has no limit of its own."""
 
 OBJECT_TYPE_BYTES_MAX = 255
 RECORD_ID_BYTES_MAX = 1_024
@@ -61,27 +62,39 @@ class Lines(NamedTuple):
 def read_batches(blocks: Iterable[bytes]) -> Iterator[Lines]:
     """Splits a body into batches of at most BATCH_LINES_MAX lines and about BATCH_BYTES_MAX bytes.
 
-    Blank lines are passed over. A body whose first byte is `[` is read as a JSON array; its items are its lines.
-    Raises TooLarge for a line over LINE_BYTES_MAX or an array over ARRAY_BYTES_MAX, JsonFault for a broken array.
+    Blank lines are passed over, and so is a byte order mark (RFC 8259 section 8.1 allows it). A body whose first byte
+    is `[` is read as a JSON array; its items are its lines. Raises TooLarge for a line over LINE_BYTES_MAX or an array
+    over ARRAY_BYTES_MAX, JsonFault for a broken array.
     """
     stream = iter(blocks)
-    first = b""
-    while not first.lstrip():
-        block = next(stream, None)
-        if block is None:
-            return
-        first += block
-    if first.lstrip().startswith(b"["):
+    first, blank_lines = _first_block(stream)
+    if first.startswith(b"["):
         yield from _array_batches(_read_whole(first, stream))
     else:
-        yield from _line_batches(chain((first,), stream))
+        yield from _line_batches(chain((first,), stream), blank_lines)
+
+
+def _first_block(stream: Iterator[bytes]) -> tuple[bytes, int]:
+    """The body up to some block's end, from its first byte that is no mark or white space; the lines before."""
+    first = b""
+    while len(first) < len(BOM_UTF8) and (block := next(stream, None)) is not None:
+        first += block
+    first = first.removeprefix(BOM_UTF8)
+    blank_lines = 0
+    while True:
+        begun = first.lstrip(_WHITE_SPACE)
+        blank_lines += first.count(b"\n", 0, len(first) - len(begun))
+        block = None if begun else next(stream, None)
+        if block is None:
+            return begun, blank_lines
+        first = block
 
 
 def parse_lines(lines: Lines) -> list[ChangeLine]:
     """The changes in `lines`. Raises BadLine for the first line that is none, with its number and place."""
-    block = b"\n".join(lines.texts)
     try:
-        if not are_canonical(block):
+        block = canonical_lines(b"\n".join(lines.texts))
+        if block is None:
             block = b"\n".join([canonical(text) for text in lines.texts])
         changes = _LINES.decode_lines(block)
     except (msgspec.MsgspecError, UnicodeDecodeError, JsonFault):
@@ -95,22 +108,27 @@ def parse_lines(lines: Lines) -> list[ChangeLine]:
 
 
 def parse_instant(text: str) -> datetime | None:
-    """An RFC 3339 instant with its offset, None for anything else."""
+    """An RFC 3339 instant with its offset, exact to the microsecond and in the years 2 to 9998 in UTC (so that it has
+    a date in every time zone); None for anything else.
+    """
     if not _INSTANT.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text.upper())
-    except ValueError:
+        instant = datetime.fromisoformat(text.upper())
+        return instant if 2 <= instant.astimezone(UTC).year <= 9998 else None
+    except (ValueError, OverflowError):
         return None
 
 
 _LINES = msgspec.json.Decoder(ChangeLine)
 _ACTION = re.compile(r"[a-z][a-z0-9_.\-]{0,63}")
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[-+]\d\d:\d\d)")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6}0*)?([Zz]|[-+]\d\d:\d\d)", re.ASCII)
+_INSTANT_EXPECTED = "an RFC 3339 instant, to the microsecond at most, such as 2026-11-23T10:00:00Z"
+_WHITE_SPACE = b" \t\r\n"
 
 
 def _find_problem(change: ChangeLine, *, may_hold_nul: bool) -> Problem | None:
-    """The first rule broken that the types of ChangeLine do not hold already. An ordinary line costs few comparisons."""
+    """The first rule broken that the types of ChangeLine do not hold already. An ordinary line costs little."""
     action = change.action
     if action not in _ACTIONS and not _ACTION.fullmatch(action):
         return _problem("action", action, "create, update, delete, none or another word of a-z, 0-9, _ . -")
@@ -121,7 +139,7 @@ def _find_problem(change: ChangeLine, *, may_hold_nul: bool) -> Problem | None:
         if problem is not None:
             return problem
     if change.occurred_at is not None and parse_instant(change.occurred_at) is None:
-        return _problem("occurred_at", change.occurred_at, "an RFC 3339 instant such as 2026-11-23T10:00:00Z")
+        return _problem("occurred_at", change.occurred_at, _INSTANT_EXPECTED)
     return _find_fields_problem(change, bytes(change.before), bytes(change.after), bytes(change.details))
 
 
@@ -165,9 +183,7 @@ def _problem(name: str, found: str | None, expected: str) -> Problem:
 
 
 def _bad_line(number: int, problem: Problem) -> BadLine:
-    at = Problem(
-        problem.detail, pointer=problem.pointer, line=number, found=problem.found, expected=problem.expected
-    )
+    at = Problem(problem.detail, pointer=problem.pointer, line=number, found=problem.found, expected=problem.expected)
     place = f" at {at.pointer}" if at.pointer else ""
     return BadLine(
         f"Line {number}{place}: {at.detail} Found {at.found}, expected {at.expected}. "
@@ -184,7 +200,7 @@ def _raise_for_first_bad(lines: Lines) -> None:
         except JsonFault as fault:
             raise _bad_line(number, fault.problems[0]) from None
         except msgspec.ValidationError as error:
-            raise _bad_line(number, schema_problem(error)) from None
+            raise _bad_line(number, _unknown_member(text) or schema_problem(error)) from None
         problem = _find_problem(change, may_hold_nul=True)
         if problem is not None:
             raise _bad_line(number, problem)
@@ -193,8 +209,26 @@ def _raise_for_first_bad(lines: Lines) -> None:
 
 _SCHEMA_ERROR = re.compile(
     r"(?:Expected (?P<expected>.+?)(?:, got (?P<found>.+?))?|Invalid enum value (?P<enum>.+?)|(?P<other>.+?))"
-    r"(?: - at `\$(?P<path>.*)`)?"
+    r"(?: - at `\$(?P<path>.*)`)?",
+    re.DOTALL,
 )
+
+
+def _unknown_member(text: bytes) -> Problem | None:
+    """The first member that no change has; in msgspec's own words a hostile name could not be told from the words."""
+    try:
+        name = next((name for name in split_fields(canonical(text)) if name not in _MEMBERS), None)
+    except msgspec.ValidationError:  # no object at all
+        return None
+    if name is None:
+        return None
+    shown = name if len(name) <= 80 else name[:80] + "…"
+    return Problem(
+        "Unknown member.", pointer="/" + _escape(shown), found=repr(shown), expected=f"one of {', '.join(_MEMBERS)}"
+    )
+
+
+_MEMBERS = ChangeLine.__struct_fields__
 
 
 def schema_problem(error: msgspec.ValidationError) -> Problem:
@@ -205,13 +239,12 @@ def schema_problem(error: msgspec.ValidationError) -> Problem:
     if match["enum"]:
         return Problem("Unknown value.", pointer=path, found=match["enum"], expected="'succeeded' or 'failed'")
     if match["expected"]:
-        return Problem("Wrong type or length.", pointer=path, found=match["found"], expected=match["expected"])
+        return Problem(
+            "Wrong type or length.", pointer=path, found=match["found"] or "another length", expected=match["expected"]
+        )
     other = match["other"]
     name = re.search(r"`(.+)`", other)
     named = name[1] if name else ""
-    if "unknown field" in other:
-        known = ", ".join(field.encode_name for field in msgspec.structs.fields(ChangeLine))
-        return Problem("Unknown member.", pointer="/" + _escape(named), found=f"`{named}`", expected=f"one of {known}")
     return Problem("A member is missing.", pointer="/" + _escape(named), found="nothing", expected=f"`{named}`")
 
 
@@ -219,8 +252,9 @@ def _escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _line_batches(blocks: Iterable[bytes]) -> Iterator[Lines]:
-    batch, size, number, rest = Lines([], []), 0, 0, b""
+def _line_batches(blocks: Iterable[bytes], number: int = 0) -> Iterator[Lines]:
+    """`number` lines stand before the first block."""
+    batch, size, rest = Lines([], []), 0, b""
     for block in chain(blocks, (b"\n",)):  # the last line may lack its end
         parts = (rest + block).split(b"\n") if rest else block.split(b"\n")
         rest = parts.pop()
@@ -228,7 +262,7 @@ def _line_batches(blocks: Iterable[bytes]) -> Iterator[Lines]:
             _raise_line_too_large(number + len(parts) + 1)
         for text in parts:
             number += 1
-            if not text.strip():
+            if not text.strip(_WHITE_SPACE):
                 continue
             if len(text) > LINE_BYTES_MAX:
                 _raise_line_too_large(number)
