@@ -48,18 +48,18 @@ class LedgerCommand:
     @contextmanager
     def serving(self, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         """`ledger serve` at a port (0: any free one): its URL and its process, until the block is left."""
-        url = f"http://127.0.0.1:{port or _free_port()}"
+        url = f"http://127.0.0.1:{port or free_port()}"
         command = [*self._program, "serve", "--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1]]
         process = subprocess.Popen(command, env=self.environment, start_new_session=True)
         try:
-            _wait_until_ready(url, process)
+            wait_until_ready(url, process)
             yield url, process
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -72,7 +72,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"`ledger serve` was not ready within {START_WITHIN_S:g} s")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

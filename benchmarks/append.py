@@ -1,0 +1,141 @@
+"""How many changes a second are acknowledged, beside a bare COPY (the limit) and the stock recorder.
+
+One producer, 100,000 changes of about 200 bytes, batches of 5,000, random record ids: through ledger.service, and
+through HTTP to a `ledger serve` process. Each round measures all four in turn; the ratios are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.conninfo import conninfo_to_dict
+
+from benchmarks.setting import (
+    CopyLimit,
+    blocks_of,
+    change_lines,
+    conclude,
+    fresh_database,
+    middle,
+    new_account,
+    seconds,
+    services_on,
+)
+from bootstrap import Services
+from demo.server import free_port, wait_until_ready
+from ledger.domain.operation import Operation
+from ledger.embedded import DatabaseUrls
+
+CHANGES = 100_000
+ROUNDS = 5
+STOCK_CHANGES, STOCK_BATCH = 20_000, 1_000
+GOALS = {"service": ">= 0.5", "http": ">= 0.35", "service_to_stock": ">= 5"}
+
+
+def main() -> None:
+    body = change_lines(CHANGES)
+    print(f"{CHANGES:,} changes, {len(body) / CHANGES:.0f} bytes each, {ROUNDS} rounds", flush=True)
+    with fresh_database() as urls, services_on(urls) as services, serving(urls) as port:
+        account = services.accounts().ensure("append").account_id
+        token = services.tokens(account).make("producer", "benchmark")[0]
+        by_service(services, account, body)  # a first round, not counted, whose rows are what the limit copies
+        limit, stock = CopyLimit(urls.owner_url, account), stock_recorder(urls)
+        limit.measure()
+        rounds: dict[str, list[float]] = {"limit": [], "service": [], "http": [], "stock": []}
+        for number in range(ROUNDS):
+            account = new_account(services, f"append-{number}")
+            rounds["limit"].append(limit.measure())
+            rounds["service"].append(by_service(services, account, body))
+            rounds["http"].append(by_http(port, token, body))
+            rounds["stock"].append(by_stock(stock, body))
+            print("  ".join(f"{name} {rates[-1]:,.0f}/s" for name, rates in rounds.items()), flush=True)
+        limit.close()
+        stock.datastore.close()
+    ratios = {
+        "service": middle([one / of for one, of in zip(rounds["service"], rounds["limit"], strict=True)]),
+        "http": middle([one / of for one, of in zip(rounds["http"], rounds["limit"], strict=True)]),
+        "service_to_stock": middle([one / of for one, of in zip(rounds["service"], rounds["stock"], strict=True)]),
+    }
+    conclude("append", ratios, GOALS, rates={name: round(middle(rates)) for name, rates in rounds.items()})
+
+
+def by_service(services: Services, account: object, body: bytes) -> float:
+    ledger = services.ledger(account)  # type: ignore[arg-type]
+    run = ledger.start_run(Operation(object_type="contact")).run
+    took = seconds(lambda: ledger.record_changes(run.run_id, blocks_of(body), offset=0))
+    assert ledger.finish_run(run.run_id).run.accepted == CHANGES
+    return CHANGES / took
+
+
+def by_http(port: int, token: str, body: bytes) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    run_id = f"http-{uuid4().hex[:12]}"
+    start = f'{{"run_id":"{run_id}","object_type":"contact"}}'
+
+    def post(path: str, content: bytes, kind: str) -> bytes:
+        connection.request("POST", path, content, headers | {"Content-Type": kind})
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status < 300, text
+        return text
+
+    post("/v1/runs", start.encode(), "application/json")
+    changes = f"/v1/runs/{run_id}/changes?offset=0"
+    took = seconds(lambda: post(changes, body, "application/x-ndjson"))
+    assert f'"processed":{CHANGES}'.encode() in post(f"/v1/runs/{run_id}/finish", b"{}", "application/json").replace(
+        b" ", b""
+    )
+    connection.close()
+    return CHANGES / took
+
+
+def stock_recorder(urls: DatabaseUrls) -> PostgresApplicationRecorder:
+    """eventsourcing's own recorder, with its own table, in the same database."""
+    parts = conninfo_to_dict(urls.owner_url)
+    datastore = PostgresDatastore(
+        dbname=str(parts["dbname"]), host=str(parts["host"]), port=str(parts.get("port", "5432")),
+        user=str(parts["user"]), password="",
+    )  # fmt: skip
+    recorder = PostgresApplicationRecorder(datastore, events_table_name="stock_events")
+    recorder.create_table()
+    return recorder
+
+
+def by_stock(recorder: PostgresApplicationRecorder, body: bytes) -> float:
+    lines = body.split(b"\n")[:STOCK_CHANGES]
+    events = [StoredEvent(uuid4(), 1, "record-updated", line) for line in lines]
+
+    def insert() -> None:
+        for start in range(0, len(events), STOCK_BATCH):
+            recorder.insert_events(events[start : start + STOCK_BATCH])
+
+    return len(events) / seconds(insert)
+
+
+@contextmanager
+def serving(urls: DatabaseUrls) -> Iterator[int]:
+    """`ledger serve` as a process of its own, without the projections: they have a benchmark of their own."""
+    port = free_port()
+    environment = os.environ | {"LEDGER_DATABASE_URL": urls.service_url, "LEDGER_LOG_LEVEL": "warning"}
+    command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--no-follow"]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        yield urlsplit(f"http://127.0.0.1:{port}").port or port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
