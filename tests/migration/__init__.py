@@ -1,0 +1,1 @@
+"""The migration runner and the schema that it leaves."""
