@@ -88,8 +88,6 @@ END $$;
 CREATE INDEX tracker_by_started_at ON tracker (account_id, generation, preview, started_at, run_id);
 CREATE INDEX tracker_by_run_id ON tracker (account_id, generation, preview, run_id);
 CREATE INDEX tracker_with_failures ON tracker (account_id, generation, preview, started_at, run_id) WHERE failed > 0;
-CREATE INDEX tracker_without_success ON tracker (account_id, generation, preview, started_at, run_id)
-    WHERE succeeded = 0;
 
 CREATE TABLE tracker_types (
     account_id  uuid        NOT NULL,

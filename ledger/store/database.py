@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,11 @@ POOL_WAIT_S = 15.0
 """How long a request waits for a free connection before it is told to come back."""
 
 _LEFT_BEHIND = "SELECT coalesce(current_setting('ledger.account_id', true), ''), current_user::text"
+CHANNEL = "ledger_events"
+"""Notified after appends, to wake those who follow the log. They look by themselves now and then: nothing rests on it."""
+ANNOUNCE_S = 0.05
+"""At most one notification in this time from a process."""
+
 _SET_ACCOUNT = "SELECT set_config('ledger.account_id', %s, true)"
 
 
@@ -40,6 +46,7 @@ class Database:
             check=_check_clean,
             open=False,
         )
+        self._announced_at = float("-inf")
 
     def open(self) -> Database:
         """Opens the pool. Raises Unavailable when the database does not answer."""
@@ -64,6 +71,18 @@ class Database:
         """A connection with no account set: good for `ledger_heads()` and NOTIFY, an error for any table."""
         with in_ledger_words(), self._pool.connection() as connection:
             yield connection
+
+    def announce(self, account_id: UUID) -> None:
+        """Tells followers that the account has new events, if they were not told a moment ago.
+
+        Never raises: the events are recorded, and followers find them without it.
+        """
+        now = time.monotonic()
+        if now - self._announced_at < ANNOUNCE_S:
+            return
+        self._announced_at = now
+        with suppress(LedgerError), self.connection() as connection:
+            connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(account_id)))
 
 
 @contextmanager

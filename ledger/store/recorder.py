@@ -87,6 +87,7 @@ class Recorder(ApplicationRecorder):
                 assert copied.rowcount == number, "positions are taken for exactly the events that follow"
         except psycopg.errors.UniqueViolation as error:
             raise IntegrityError(str(error)) from error
+        self.database.announce(self.account_id)
         return appended
 
     def _take_positions(self, connection: Connection[Any], number: int) -> Appended:

@@ -97,7 +97,7 @@ class TrackerRow:
 
     @property
     def has_report(self) -> bool:
-        """False for previews, whose report is given on request only, and where a system error came before any change."""
+        """False for previews (their report is given on request) and where a system error came before any change."""
         return not self.is_preview and (self.tally.processed > 0 or self.status == "finished")
 
     def as_dict(self) -> dict[str, Any]:

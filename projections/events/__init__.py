@@ -1,0 +1,1 @@
+"""The log as projections read it: batches of decoded events."""

@@ -1,0 +1,1 @@
+"""How far each projection is, and who works on it."""

@@ -1,0 +1,149 @@
+"""The tables projections and leases: how far each generation is, and who works on an account."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from psycopg import Connection
+
+GENERATION_OF_NONE = 0
+"""No rows have it: what a reader of a projection gets that never ran."""
+FAILURE_CHARACTERS_MAX = 2_000
+
+_GENERATIONS = """
+    SELECT name, generation, state, position, failed_position, failure FROM projections
+    WHERE account_id = %s ORDER BY name, generation
+"""
+_FIRST = """
+    INSERT INTO projections (account_id, name, generation, state)
+    SELECT %(account)s, name, 1, 'live' FROM unnest(%(names)s::text[]) AS name
+    WHERE NOT EXISTS (SELECT FROM projections AS known WHERE known.account_id = %(account)s AND known.name = name.name)
+    ON CONFLICT DO NOTHING
+"""
+_LOCK = """
+    SELECT position FROM projections
+    WHERE account_id = %s AND name = %s AND generation = %s AND state <> 'retired' FOR NO KEY UPDATE
+"""
+_ADVANCE = """
+    UPDATE projections SET position = %s, failed_position = NULL, failure = NULL, changed_at = clock_timestamp()
+    WHERE account_id = %s AND name = %s AND generation = %s
+"""
+_FAIL = """
+    UPDATE projections SET failed_position = %s, failure = %s
+    WHERE account_id = %s AND name = %s AND generation = %s
+"""
+_LIVE = "SELECT generation FROM projections WHERE account_id = %s AND name = %s AND state = 'live'"
+_TAKE_LEASE = """
+    INSERT INTO leases AS known (account_id, purpose, holder, expires_at)
+    VALUES (%(account)s, %(purpose)s, %(holder)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+    ON CONFLICT (account_id, purpose) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+    WHERE known.holder = excluded.holder OR known.expires_at < clock_timestamp()
+"""
+_GIVE_LEASE_BACK = "DELETE FROM leases WHERE account_id = %s AND purpose = %s AND holder = %s"
+
+
+class Generation(NamedTuple):
+    """A generation of a projection, and how far it is."""
+
+    name: str
+    generation: int
+    state: Literal["live", "filling", "retired"]
+    position: int
+    failed_position: int | None
+    failure: str | None
+
+
+def generations(connection: Connection[Any], account_id: UUID) -> list[Generation]:
+    """All of the account's, by name and number."""
+    return [Generation._make(row) for row in connection.execute(_GENERATIONS, (account_id,))]
+
+
+def add_first_generations(connection: Connection[Any], account_id: UUID, names: list[str]) -> None:
+    """Adds generation 1 for each of these that has none yet."""
+    connection.execute(_FIRST, {"account": account_id, "names": names})
+
+
+def lock_at(connection: Connection[Any], account_id: UUID, generation: Generation) -> bool:
+    """Locks the generation to this transaction. False: it is no longer where it was, somebody else did the work."""
+    row = connection.execute(_LOCK, (account_id, generation.name, generation.generation)).fetchone()
+    return row is not None and row[0] == generation.position
+
+
+def advance(connection: Connection[Any], account_id: UUID, generation: Generation, position: int) -> None:
+    connection.execute(_ADVANCE, (position, account_id, generation.name, generation.generation))
+
+
+def fail(connection: Connection[Any], account_id: UUID, generation: Generation, position: int, why: str) -> None:
+    """Writes down why the generation stands still."""
+    text = why[:FAILURE_CHARACTERS_MAX].replace("\0", "\ufffd")
+    connection.execute(_FAIL, (position, text, account_id, generation.name, generation.generation))
+
+
+def live_generation(connection: Connection[Any], account_id: UUID, name: str) -> int:
+    """The generation whose rows readers read, in this transaction."""
+    row = connection.execute(_LIVE, (account_id, name)).fetchone()
+    return row[0] if row else GENERATION_OF_NONE
+
+
+def take_lease(connection: Connection[Any], account_id: UUID, purpose: str, holder: str, *, seconds: float) -> bool:
+    """Takes or renews the lease. False: another holder has it."""
+    parameters = {"account": account_id, "purpose": purpose, "holder": holder, "seconds": seconds}
+    return connection.execute(_TAKE_LEASE, parameters).rowcount == 1
+
+
+def give_lease_back(connection: Connection[Any], account_id: UUID, purpose: str, holder: str) -> None:
+    connection.execute(_GIVE_LEASE_BACK, (account_id, purpose, holder))
+
+
+# Rebuilding.
+
+_LOCK_LIVE = """
+    SELECT name, generation, state, position, failed_position, failure FROM projections
+    WHERE account_id = %s AND name = %s AND state = 'live' FOR NO KEY UPDATE
+"""
+_ADD = """
+    INSERT INTO projections (account_id, name, generation, state)
+    SELECT %(account)s, %(name)s, max(generation) + 1, 'filling'
+    FROM projections WHERE account_id = %(account)s AND name = %(name)s RETURNING generation
+"""
+_SET_STATE = """
+    UPDATE projections SET state = %s, changed_at = clock_timestamp()
+    WHERE account_id = %s AND name = %s AND generation = %s
+"""
+_RETIRED = """
+    SELECT name, generation FROM projections
+    WHERE account_id = %s AND state = 'retired' AND changed_at <= clock_timestamp() - make_interval(secs => %s)
+    ORDER BY name, generation
+"""
+_FORGET = "DELETE FROM projections WHERE account_id = %s AND name = %s AND generation = %s AND state = 'retired'"
+
+
+def lock_live(connection: Connection[Any], account_id: UUID, name: str) -> Generation:
+    """The live generation, which stands still until this transaction ends."""
+    row = connection.execute(_LOCK_LIVE, (account_id, name)).fetchone()
+    assert row is not None, "a projection that was added has a live generation"
+    return Generation._make(row)
+
+
+def add_generation(connection: Connection[Any], account_id: UUID, name: str) -> int:
+    """Adds an empty generation to be filled. Returns its number, one that no rows have."""
+    row = connection.execute(_ADD, {"account": account_id, "name": name}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def set_state(
+    connection: Connection[Any], account_id: UUID, generation: Generation, state: Literal["live", "filling", "retired"]
+) -> None:
+    connection.execute(_SET_STATE, (state, account_id, generation.name, generation.generation))
+
+
+def retired_before(connection: Connection[Any], account_id: UUID, seconds: float) -> list[tuple[str, int]]:
+    """(name, generation) of those retired longer ago than this."""
+    return connection.execute(_RETIRED, (account_id, seconds)).fetchall()
+
+
+def forget_generation(connection: Connection[Any], account_id: UUID, name: str, generation: int) -> None:
+    """Takes a retired generation off the list, when its rows are gone."""
+    connection.execute(_FORGET, (account_id, name, generation))
