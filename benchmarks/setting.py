@@ -36,6 +36,11 @@ _COPY_OUT = (
     f"COPY (SELECT {_COLUMNS} FROM events WHERE account_id = '{{}}' ORDER BY position) TO STDOUT (FORMAT BINARY)"
 )
 
+_RENEW = """
+    UPDATE fresh SET position = position + %(offset)s, originator_id = gen_random_uuid(),
+    originator_version = originator_version + %(offset)s
+"""
+
 
 @contextmanager
 def fresh_database() -> Iterator[DatabaseUrls]:
@@ -96,19 +101,38 @@ class CopyLimit:
         row = self._connection.execute("SELECT count(*) FROM events WHERE account_id = %s", (account_id,)).fetchone()
         assert row is not None
         self.rows = int(row[0])
+        self._offset = 0
 
     def measure(self) -> float:
         """Rows a second, into the emptied table."""
         self._connection.execute("TRUNCATE copy_limit")
         return self.rows / seconds(self._copy)
 
+    def grow_to(self, rows: int) -> None:
+        """Fills the table up to as many rows, none of them the same."""
+        found = self._connection.execute("SELECT count(*) FROM copy_limit").fetchone()
+        assert found is not None
+        for _ in range(max(0, rows - int(found[0])) // self.rows):
+            self.measure_more()
+
+    def measure_more(self) -> float:
+        """Rows a second, added to what is there: the same rows at fresh positions, in fresh streams."""
+        self._connection.execute("CREATE TEMPORARY TABLE IF NOT EXISTS fresh (LIKE events)")
+        self._connection.execute("TRUNCATE fresh")
+        self._copy("fresh")
+        self._connection.execute(_RENEW, {"offset": self._offset})
+        self._offset += self.rows
+        with self._connection.cursor().copy(f"COPY (SELECT {_COLUMNS} FROM fresh) TO STDOUT (FORMAT BINARY)") as copy:
+            renewed = b"".join(map(bytes, copy))
+        return self.rows / seconds(lambda: self._copy("copy_limit", renewed))
+
     def close(self) -> None:
         self._connection.execute("DROP TABLE IF EXISTS copy_limit")
         self._connection.close()
 
-    def _copy(self) -> None:
-        with self._connection.cursor().copy(COPY_EVENTS.replace("events", "copy_limit", 1)) as copy:
-            for block in blocks_of(self._data):
+    def _copy(self, table: str = "copy_limit", data: bytes | None = None) -> None:
+        with self._connection.cursor().copy(COPY_EVENTS.replace("events", table, 1)) as copy:
+            for block in blocks_of(self._data if data is None else data):
                 copy.write(block)
 
 
