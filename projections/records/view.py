@@ -10,7 +10,8 @@ from msgspec import Raw
 
 from projections.run_changes.view import Change
 
-Presence = Literal["present", "deleted", "never_seen"]
+Presence = Literal["present", "deleted", "unknown", "never_seen"]
+"""`unknown`: runs named it (unmodified, failed), but none changed it: its fields are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ class RecordState:
 class HistoryPage:
     """Some of a record's changes, newest first, failed attempts included. `next_after` is None at the end.
 
-    `presence` is "never_seen" where no run ever named the record (then there are no changes), else "present" or
-    "deleted": as it is now.
+    `presence` is that of the record as it is now; "never_seen" where no run ever named it (then there are no changes).
     """
 
     object_type: str
