@@ -6,6 +6,7 @@ bare COPY into an equally large table at that moment. The quotient may grow 1.3 
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from benchmarks.setting import (
@@ -65,7 +66,7 @@ def measure(services: Services, account: UUID, limit: CopyLimit, size: int) -> t
     for _ in range(SAMPLES):
         body = change_lines(PIECE)
         copied = 1 / limit.measure_more()
-        appended = seconds(lambda body=body: append(services, account, body)) / PIECE  # type: ignore[misc]
+        appended = seconds(partial(append, services, account, body)) / PIECE
         projected = seconds(lambda: project_once(services.database, account)) / PIECE
         appends.append(appended / copied)
         projects.append(projected / copied)

@@ -33,8 +33,6 @@ _COLUMNS = COPY_EVENTS[COPY_EVENTS.index("(") + 1 : COPY_EVENTS.index(")")]
 _COPY_OUT = (
     f"COPY (SELECT {_COLUMNS} FROM events WHERE account_id = '{{}}' ORDER BY position) TO STDOUT (FORMAT BINARY)"
 )
-    f"COPY (SELECT {_COLUMNS} FROM events WHERE account_id = '{{}}' ORDER BY position) TO STDOUT (FORMAT BINARY)"
-)
 
 _RENEW = """
     UPDATE fresh SET position = position + %(offset)s, originator_id = gen_random_uuid(),

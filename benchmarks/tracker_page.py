@@ -2,8 +2,8 @@
 
 Two accounts of one database, 2,000 and 200,000 runs of the same distribution; the page is asked through the application
 itself (session check, queries, rendering), small and large in turn. For each filter, each order and several depths: p95
-of the large over p95 of the small. A case over the goal is measured again, twice at most, since a neighbour's burst looks
-the same as a slow page; its lowest ratio counts.
+of the large over p95 of the small. A case over the goal is measured again, twice at most, since a neighbour's burst
+looks the same as a slow page; its lowest ratio counts.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import urlencode
 from uuid import UUID
 
+from api.app import create_app
 from flask.testing import FlaskClient
 
-from api.app import create_app
 from api.sign_in import COOKIE
 from benchmarks.setting import conclude, fresh_database, new_account, seconds, services_on
 from bootstrap import Services
@@ -71,7 +72,8 @@ def main() -> None:
         clients = {}
         for size in (SMALL, LARGE):
             account = new_account(services, f"runs-{size}")
-            print(f"{size:,} runs: {seconds(lambda: fill(services, account, size)):.0f} s to make", flush=True)
+            print(f"making {size:,} runs ...", flush=True)
+            fill(services, account, size)
             clients[size] = signed_in_client(services, account)
         ratios = {}
         for name, addresses in cases(clients):
@@ -183,7 +185,7 @@ def ratio(clients: dict[int, FlaskClient], addresses: dict[int, str]) -> float:
         ask(client, addresses[size])
     for _ in range(SAMPLES):
         for size, client in clients.items():
-            times[size].append(seconds(lambda client=client, size=size: ask(client, addresses[size])))  # type: ignore[misc]
+            times[size].append(seconds(partial(ask, client, addresses[size])))
     return p95(times[LARGE]) / p95(times[SMALL])
 
 
