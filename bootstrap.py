@@ -6,11 +6,18 @@ import gc
 from dataclasses import dataclass
 from uuid import UUID
 
+from ledger.access import Accounts, Identity, Tokens, authenticate
+from ledger.idempotency import IdempotencyKeys
 from ledger.service import AccountLedger
 from ledger.store.database import Database
+from projections.activity.postgres import Activity
+from projections.progress import WAIT_S, Lag, lag, wait_for
+from projections.rebuild import OnProgress, rebuild
 from projections.records.reading import Records
 from projections.reports.reading import Reports
 from projections.run_changes.reading import RunChanges
+from projections.runner import Follower, project_once
+from projections.tracker.postgres import Tracker
 
 
 def tune_process() -> None:
@@ -44,6 +51,50 @@ class Services:
     def records(self, account_id: UUID) -> Records:
         """Records: state, history and blame at any moment."""
         return Records(self.database, account_id)
+
+    def accounts(self) -> Accounts:
+        """The accounts: make, find, list."""
+        return Accounts(self.database)
+
+    def tokens(self, account_id: UUID) -> Tokens:
+        """The API tokens of one account: make, list, revoke."""
+        return Tokens(self.database, account_id)
+
+    def authenticate(self, token: str) -> Identity:
+        """Whose token this is. Raises NotSignedIn."""
+        return authenticate(self.database, token)
+
+    def idempotency_keys(self, account_id: UUID) -> IdempotencyKeys:
+        """The requests of one account that may be repeated."""
+        return IdempotencyKeys(self.database, account_id)
+
+    def tracker(self, account_id: UUID) -> Tracker:
+        """The Activity Tracker: lists of runs."""
+        return Tracker(self.database, account_id)
+
+    def activity(self, account_id: UUID) -> Activity:
+        """Counts per day, user and template."""
+        return Activity(self.database, account_id)
+
+    def follower(self) -> Follower:
+        """A worker that keeps the projections of all accounts at the head of their logs."""
+        return Follower(self.database)
+
+    def project_once(self, account_id: UUID) -> int:
+        """Moves one account's projections on to its head. The position that all have reached."""
+        return project_once(self.database, account_id)
+
+    def rebuild(self, account_id: UUID, name: str, *, on_progress: OnProgress = lambda _: None) -> int:
+        """Rebuilds one projection beside its live rows, and swaps. The new generation's number."""
+        return rebuild(self.database, account_id, name, on_progress=on_progress)
+
+    def lag(self, account_id: UUID | None = None) -> list[Lag]:
+        """How far the projections of one account, or of all, are behind."""
+        return lag(self.database, account_id)
+
+    def wait_for(self, account_id: UUID, position: int, timeout_s: float = WAIT_S) -> None:
+        """Returns when all projections have processed the event at this position. Raises NotCaughtUp."""
+        wait_for(self.database, account_id, position, timeout_s)
 
     def close(self) -> None:
         self.database.close()
