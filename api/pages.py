@@ -10,12 +10,12 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from werkzeug.wrappers import Response as AnyResponse
 
 from api import shown
-from api.run_query import parse_run_query
 from api.sign_in import FailedSignIns, keep_signed_in, refuse_other_sites, sign_in, sign_out, signed_in
 from bootstrap import Services
 from ledger.errors import InputError, LedgerError, NotSignedIn, Problem
 from ledger.json_text import plain
 from projections.run_changes.view import ChangeQuery
+from projections.tracker.query_text import parse_run_query
 from projections.tracker.view import FACETS, RunQuery, TrackerRow
 
 pages = Blueprint("pages", __name__)

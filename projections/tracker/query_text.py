@@ -1,4 +1,4 @@
-"""The tracker's query string, for `GET /v1/runs` and the page alike: text in, RunQuery out."""
+"""The tracker's query as text, for HTTP, the page and the command line alike: names and values in, RunQuery out."""
 
 from __future__ import annotations
 
