@@ -6,6 +6,7 @@ Only the supervisor, of which there is one per cluster, starts and stops servers
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -154,7 +155,9 @@ def start_server(
     deadline = time.monotonic() + START_LIMIT_S
     while not is_accepting(sockets):
         if process.poll() is not None or time.monotonic() > deadline:
-            process.terminate()
+            process.send_signal(signal.SIGQUIT)
+            process.wait()
+            shutil.rmtree(sockets, ignore_errors=True)
             raise Unavailable(f"The embedded database in {cluster.folder} did not start:\n{cluster.log_end()}")
         time.sleep(POLL_S)
     return Server(cluster, sockets, FileLock(cluster.server_lock), process.pid, process)

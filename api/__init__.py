@@ -1,0 +1,1 @@
+"""The HTTP API and the pages: input in, one service call, output out."""
