@@ -20,7 +20,7 @@ POOL_WAIT_S = 15.0
 
 _LEFT_BEHIND = "SELECT coalesce(current_setting('ledger.account_id', true), ''), current_user::text"
 CHANNEL = "ledger_events"
-"""Notified after appends, to wake those who follow the log. They look by themselves now and then: nothing rests on it."""
+"""Notified after appends, to wake those who follow the log. They look by themselves too: nothing rests on it."""
 ANNOUNCE_S = 0.05
 """At most one notification in this time from a process."""
 
@@ -122,4 +122,5 @@ def _check_clean(connection: Connection[Any]) -> None:
     """
     row = connection.execute(_LEFT_BEHIND).fetchone()
     if row != ("", SERVICE_ROLE):
+        connection.close()
         raise psycopg.OperationalError("the connection came back with an account or a role of its own")

@@ -1,8 +1,8 @@
 """Reading the tracker: pages of runs in time that does not grow with their number.
 
-LIKE and array operators are not leakproof, so row-level security keeps them from indexes. A text is looked up
-among the few distinct values first, then asked for by equality. Statements are never prepared: a plan is only good for the values
-it was made for.
+LIKE and array operators are not leakproof, so row-level security keeps them from indexes. A text is looked up among the
+few distinct values first, then asked for by equality. Statements are never prepared: a plan is good only for the values
+that it was made for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ledger.store.mapper import decode_shape
 from ledger.store.shapes import RunStartedShape
 from projections.tracker.cursor import Place, bad_cursor, format_cursor, parse_cursor
 from projections.tracker.projection import fold_case
-from projections.tracker.question.postgres import RUN_COLUMNS, Question
+from projections.tracker.question.postgres import IS_RARE, RUN_COLUMNS, TYPE_IS_RARE, Question
 from projections.tracker.view import (
     FACETS,
     PAGE_SIZE_MAX,
@@ -67,7 +67,13 @@ class Tracker:
         place = parse_cursor(query)
         with self._database.transaction(self._account_id) as connection:
             generation = live_generation(connection, self._account_id, NAME)
-            question = Question(query, self._account_id, generation, self._texts_of(connection, generation, query))
+            question = Question(
+                query,
+                self._account_id,
+                generation,
+                texts=self._texts_of(connection, generation, query),
+                is_rare=lambda object_type: self._is_rare(connection, generation, object_type),
+            )
             try:
                 found = connection.execute(*question.page(place), prepare=False).fetchall()
             except psycopg.DataError:
@@ -118,6 +124,16 @@ class Tracker:
             generation = live_generation(connection, self._account_id, NAME)
             parameters = (self._account_id, generation, facet, FACET_VALUES_MAX)
             return [value for (value,) in connection.execute(_FACET_VALUES, parameters)]
+
+    def _is_rare(self, connection: Connection[Any], generation: int, object_type: str) -> bool:
+        parameters = {
+            "account": self._account_id,
+            "generation": generation,
+            "type": object_type,
+            "rare": TYPE_IS_RARE,
+        }
+        row = connection.execute(IS_RARE, parameters, prepare=False).fetchone()
+        return row is not None and bool(row[0])
 
     def _texts_of(self, connection: Connection[Any], generation: int, query: RunQuery) -> dict[str, list[str]]:
         """Facet to its values that the query's text stands in."""

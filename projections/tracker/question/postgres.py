@@ -7,9 +7,8 @@ with a limit of its own, and the branches' first rows are merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
-from typing import Any, LiteralString
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import sql
@@ -45,22 +44,54 @@ _EQUALS: dict[str, LiteralString] = {
     "status": "t.status = %(status)s",
     "recipe_run_id": "t.recipe_run_id = %(recipe_run_id)s",
 }
-_OF_TYPE: LiteralString = (
-    " JOIN tracker_types {0} ON {0}.account_id = %(account)s AND {0}.generation = %(generation)s"
-    " AND {0}.started_at = t.started_at AND {0}.run_id = t.run_id AND {0}.preview = {1} AND {0}.object_type = {2}"
+_TYPE: LiteralString = (
+    "y.account_id = %(account)s AND y.generation = %(generation)s AND y.object_type = {} AND y.preview = {}"
 )
+_BY_TYPE: LiteralString = (
+    "tracker_types y JOIN tracker t ON t.account_id = %(account)s AND t.generation = %(generation)s"
+    " AND t.run_id = y.run_id"
+)
+_HAS_TYPE: LiteralString = (
+    "EXISTS (SELECT FROM tracker_types y WHERE " + _TYPE + " AND y.started_at = t.started_at AND y.run_id = t.run_id"
+    " OFFSET 0)"
+)
+"""OFFSET 0 keeps the planner from making a join of it, whose size it takes for one row."""
+IS_RARE = (
+    "SELECT count(*) <= %(rare)s FROM (SELECT FROM tracker_types y WHERE y.account_id = %(account)s"
+    " AND y.generation = %(generation)s AND y.object_type = %(type)s LIMIT %(rare)s + 1) y"
+)
+TYPE_IS_RARE = 2_000
+"""Runs of a type that are sorted to find a page in another order than started_at; with more, walking finds one soon."""
+
+
+class Branch(NamedTuple):
+    """One way for a run to match."""
+
+    preview: bool
+    types: tuple[str, ...]
+    conditions: tuple[sql.Composable, ...]
 
 
 class Question:
-    """One RunQuery in one generation. `texts` is facet to the values that the query's text stands in."""
+    """One RunQuery in one generation."""
 
-    def __init__(self, query: RunQuery, account_id: UUID, generation: int, texts: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self,
+        query: RunQuery,
+        account_id: UUID,
+        generation: int,
+        *,
+        texts: Mapping[str, list[str]],
+        is_rare: Callable[[str], bool],
+    ) -> None:
+        """`texts` is facet to the values that the query's text stands in, `is_rare` whether few runs have a type."""
         self._query = query
+        self._is_rare = is_rare
         self._parameters: dict[str, Any] = {"account": account_id, "generation": generation}
         self.order = _order_of(query.sort)
         self._filters = list(self._common_filters())
-        modes = _MODES[query.mode]
-        self._branches = [(mode, *text) for mode, text in product(modes, self._text_branches(texts))]
+        ways = list(self._ways(texts))
+        self._branches = [Branch(mode, *way) for mode in _MODES[query.mode] for way in ways]
 
     def page(self, place: Place | None) -> Statement:
         """The rows of RUN_COLUMNS of a page and one more, each followed by its sort key as text."""
@@ -71,36 +102,52 @@ class Question:
         if place is not None:
             self._parameters |= {f"place_{number}": value for number, value in enumerate(place.key)}
         if len(self._branches) == 1:
-            return self._branch(shown, self._branches[0], place, limit), self._parameters
+            return self._branch(shown, self._branches[0], self.order, place, limit), self._parameters
         keys = _joined(sql.SQL("t.{}").format(_name(column)) for column in self.order)
-        branches = [self._branch(keys, branch, place, limit) for branch in self._branches]
-        first = sql.SQL("SELECT * FROM ({}) t ORDER BY {} LIMIT {}").format(_union(branches), self._by(), limit)
+        branches = [self._branch(keys, branch, self.order, place, limit) for branch in self._branches]
+        by = self._by(self.order)
+        first = sql.SQL("SELECT * FROM ({}) t ORDER BY {} LIMIT {}").format(_union(branches), by, limit)
         statement = sql.SQL(
             "SELECT {} FROM ({}) p JOIN tracker t ON t.account_id = %(account)s AND t.generation = %(generation)s"
             " AND t.run_id = p.run_id ORDER BY {}"
-        ).format(shown, first, self._by())
+        ).format(shown, first, by)
         return statement, self._parameters
 
     def count(self) -> Statement:
-        """How many runs there are, counted to one more than TOTAL_MAX."""
-        branches = [self._branch(sql.SQL("t.run_id"), branch, None, TOTAL_MAX + 1) for branch in self._branches]
+        """How many runs there are, counted to TOTAL_MAX + 1, in the order that all filters have an index for."""
+        order = _order_of("started_at")
+        branches = [
+            self._only_type(branch) or self._branch(sql.SQL("t.run_id"), branch, order, None, TOTAL_MAX + 1)
+            for branch in self._branches
+        ]
         counted = sql.SQL("SELECT count(*) FROM ({}) t").format(_union(branches))
         return counted, self._parameters
 
+    def _only_type(self, branch: Branch) -> sql.Composed | None:
+        """The Run IDs of a branch that asks for nothing but a type, from the index alone."""
+        if len(branch.types) != 1 or branch.conditions or self._filters:
+            return None
+        of_type = sql.SQL(_TYPE).format(self._value(branch.types[0]), branch.preview)
+        return sql.SQL("SELECT y.run_id FROM tracker_types y WHERE {} LIMIT {}").format(of_type, TOTAL_MAX + 1)
+
     def _branch(
-        self, columns: sql.Composable, branch: tuple[Any, ...], place: Place | None, limit: int
+        self, columns: sql.Composable, branch: Branch, order: list[str], place: Place | None, limit: int
     ) -> sql.Composed:
-        preview, joins, *filters = branch
-        conditions = [sql.SQL("t.preview = {}").format(preview), *self._filters, *filters]
+        preview, types, conditions = branch
+        source, alias, where = sql.SQL("tracker t"), "t", [*self._filters, *conditions]
+        if types and (order[0] == "started_at" or self._is_rare(types[0])):
+            source, alias = sql.SQL(_BY_TYPE), "y" if order[0] == "started_at" else "t"
+            where.append(sql.SQL(_TYPE).format(self._value(types[0]), preview))
+            types = types[1:]
+        else:
+            where.append(sql.SQL("t.preview = {}").format(preview))
+        where += [sql.SQL(_HAS_TYPE).format(self._value(object_type), preview) for object_type in types]
         if place is not None:
-            conditions.append(self._after())
-        types = sql.SQL("").join(
-            sql.SQL(_OF_TYPE).format(_name(f"y{number}"), preview, wanted) for number, wanted in enumerate(joins)
-        )
+            where.append(self._after(order, alias))
         return sql.SQL(
-            "SELECT {} FROM tracker t{} WHERE t.account_id = %(account)s AND t.generation = %(generation)s AND {}"
+            "SELECT {} FROM {} WHERE t.account_id = %(account)s AND t.generation = %(generation)s AND {}"
             " ORDER BY {} LIMIT {}"
-        ).format(columns, types, sql.SQL(" AND ").join(conditions), self._by(), limit)
+        ).format(columns, source, sql.SQL(" AND ").join(where), self._by(order, alias), limit)
 
     def _common_filters(self) -> Iterator[sql.Composable]:
         query = self._query
@@ -120,40 +167,42 @@ class Question:
         if query.zero_succeeded is not None:
             yield sql.SQL("t.succeeded = 0" if query.zero_succeeded else "t.succeeded > 0")
 
-    def _text_branches(self, texts: Mapping[str, list[str]]) -> Iterator[tuple[Any, ...]]:
-        """(types to join, conditions ...) for each way in which the text may match; one without any for no text."""
+    def _ways(self, texts: Mapping[str, list[str]]) -> Iterator[tuple[tuple[str, ...], tuple[sql.Composable, ...]]]:
+        """(types, conditions) of each way in which the text may match, one of them alone where there is no text."""
         query = self._query
-        of_type = () if query.object_type is None else (self._value("object_type", indexable(query.object_type)),)
+        types = () if query.object_type is None else (indexable(query.object_type),)
         if not query.text:
-            yield (of_type,)
+            yield types, ()
             return
         self._parameters |= {"from_run": indexable(query.text), "to_run": indexable(query.text) + "\U0010ffff"}
-        yield of_type, sql.SQL("t.run_id >= %(from_run)s AND t.run_id < %(to_run)s")
+        yield types, (sql.SQL("t.run_id >= %(from_run)s AND t.run_id < %(to_run)s"),)
         templates = texts.get("template", [])
         if len(templates) > BRANCHES_MAX:
             self._parameters["templates"] = templates
-            yield of_type, sql.SQL("t.template = ANY(%(templates)s)")
+            yield types, (sql.SQL("t.template = ANY(%(templates)s)"),)
         else:
-            for number, value in enumerate(templates):
-                yield of_type, sql.SQL("t.template = {}").format(self._value(f"template_{number}", value))
-        for number, value in enumerate(texts.get("object_type", [])):
-            yield ((*of_type, self._value(f"type_{number}", value)),)
+            for template in templates:
+                yield types, (sql.SQL("t.template = {}").format(self._value(template)),)
+        for object_type in texts.get("object_type", []):
+            yield (object_type, *types), ()
 
-    def _value(self, name: str, value: str) -> sql.Placeholder:
+    def _value(self, value: str) -> sql.Placeholder:
+        name = f"value_{len(self._parameters)}"
         self._parameters[name] = value
         return sql.Placeholder(name)
 
-    def _by(self) -> sql.Composed:
-        direction = sql.SQL("t.{} DESC" if self._query.descending else "t.{} ASC")
-        return _joined(direction.format(_name(column)) for column in self.order)
+    def _by(self, order: list[str], alias: str = "t") -> sql.Composed:
+        direction = sql.SQL("{}.{} DESC" if self._query.descending else "{}.{} ASC")
+        return _joined(direction.format(_name(alias), _name(column)) for column in order)
 
-    def _after(self) -> sql.Composed:
+    def _after(self, order: list[str], alias: str) -> sql.Composed:
+        """Behind the place: one comparison of rows, which an index in this order answers."""
         values = _joined(
             sql.SQL("{}::{}").format(sql.Placeholder(f"place_{number}"), sql.SQL(_TYPES.get(column, "text")))
-            for number, column in enumerate(self.order)
+            for number, column in enumerate(order)
         )
-        columns = _joined(sql.SQL("t.{}").format(_name(column)) for column in self.order)
-        return sql.SQL("({}) " + ("<" if self._query.descending else ">") + " ({})").format(columns, values)
+        columns = _joined(sql.SQL("{}.{}").format(_name(alias), _name(column)) for column in order)
+        return sql.SQL("({}) < ({})" if self._query.descending else "({}) > ({})").format(columns, values)
 
 
 def _order_of(sort: Sort) -> list[str]:
