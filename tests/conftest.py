@@ -21,7 +21,6 @@ from ledger import embedded
 from ledger.embedded import DatabaseUrls
 from migrations.migrate import migrate
 from tests.check_ledger import check_ledger
-from tests.check_ledger import check_ledger
 
 TEMPLATE = "migrated_template"
 NUMBERS = count(1)

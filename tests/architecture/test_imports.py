@@ -28,7 +28,7 @@ ARROWS = {
     "migrations": {"migrations", "ledger.errors"},
     "bootstrap": {"ledger", "projections", "migrations"},
     "api": {"api", "bootstrap", "ledger", "projections"},
-    "cli": {"cli", "bootstrap", "ledger", "projections"},
+    "cli": {"cli", "bootstrap", "ledger", "projections", "migrations"},
 }
 """Which of our packages each of them may import."""
 
