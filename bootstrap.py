@@ -6,10 +6,13 @@ import gc
 from dataclasses import dataclass
 from uuid import UUID
 
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from ledger.access import Accounts, Identity, Tokens, authenticate
 from ledger.idempotency import IdempotencyKeys
 from ledger.service import AccountLedger
 from ledger.store.database import Database
+from migrations.migrate import migrate
 from projections.activity.postgres import Activity
 from projections.progress import WAIT_S, Lag, lag, wait_for
 from projections.rebuild import OnProgress, rebuild
@@ -96,10 +99,38 @@ class Services:
         """Returns when all projections have processed the event at this position. Raises NotCaughtUp."""
         wait_for(self.database, account_id, position, timeout_s)
 
+    def flush(self, account_id: UUID) -> None:
+        """Returns when everything committed until now is on the disk (see `connect`)."""
+        with self.database.transaction(account_id) as connection:
+            connection.execute("SET LOCAL synchronous_commit = on")
+            connection.execute("UPDATE accounts SET head = head WHERE account_id = ledger_current_account()")
+
     def close(self) -> None:
         self.database.close()
 
 
-def connect(service_url: str, *, pool_size_max: int = 10) -> Services:
-    """Services on a migrated database. Raises Unavailable when it does not answer."""
+def connect(service_url: str, *, pool_size_max: int = 10, flush_each_commit: bool = True) -> Services:
+    """Services on a migrated database. Raises Unavailable when it does not answer.
+
+    With flush_each_commit=False a crash of the database's machine may lose the newest commits, but nothing before them:
+    only for work that can be begun again and that calls `flush` in the end.
+    """
+    if not flush_each_commit:
+        given = conninfo_to_dict(service_url)
+        service_url = make_conninfo(service_url, options=f"{given.get('options') or ''} -c synchronous_commit=off")
     return Services(Database(service_url, pool_size_max=pool_size_max).open())
+
+
+@contextmanager
+def embedded_services(home: Path, *, pool_size_max: int = 10) -> Iterator[Services]:
+    """Services on the embedded database in `home`: made, started and migrated where it is not.
+
+    Raises Unavailable when it does not start.
+    """
+    with embedded.database(home) as urls:
+        migrate(urls.owner_url)
+        services = connect(urls.service_url, pool_size_max=pool_size_max)
+        try:
+            yield services
+        finally:
+            services.close()

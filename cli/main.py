@@ -1,0 +1,94 @@
+"""The command's root: which commands there are, and what an error ends with. A command is imported when it is run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, report
+from ledger.errors import LedgerError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "migrate": ("cli.migrating:migrate", "Bring the database to the newest schema."),
+    "serve": ("cli.serving:serve", "Serve the API, the page and the projections."),
+    "account": ("cli.access:account", "Add and list accounts."),
+    "token": ("cli.access:token", "Make, list and revoke API tokens."),
+    "import": ("cli.importing:import_runs", "Record whole runs from a file."),
+    "run": ("cli.recording:run", "Record a run step by step: start, changes, finish, fail."),
+    "runs": ("cli.tracker:runs", "List runs: the Activity Tracker."),
+    "show": ("cli.tracker:show", "Show one run."),
+    "report": ("cli.reports:report", "Write a run's before/after report."),
+    "changes": ("cli.changes:changes", "Search changes across runs, or list those of one."),
+    "history": ("cli.records:history", "List every change of a record."),
+    "blame": ("cli.records:blame", "Tell which run wrote each field of a record."),
+    "state": ("cli.records:state", "Show a record, now or in the past."),
+    "states": ("cli.records:states", "Print all records of a type, now or in the past."),
+    "project": ("cli.projecting:project", "Follow the log and fill the views."),
+    "rebuild": ("cli.projecting:rebuild", "Fill a view anew beside the live one, then swap."),
+    "lag": ("cli.projecting:lag", "Show how far the views are behind the log."),
+}
+"""Name to where the command is, and what `ledger --help` says of it."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is run, and turns every error into a message and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:
+        """Ends the process: 0, or the exit code of the error (cli.errors)."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, prog_name or "ledger", **extra)
+        except click.UsageError as error:
+            error.show()
+            sys.exit(EXIT_USAGE)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:  # the reader, `head` for one, has enough
+            sys.stdout = None
+            sys.exit(0)
+        except LedgerError as error:
+            sys.exit(report(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="audit-ledger", message="%(prog)s %(version)s")
+@click.option("--account", metavar="NAME", help="Work in this account (default: default).")
+@click.option("--home", metavar="FOLDER", help="Folder of the embedded database.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no remarks on stderr.")
+@click.pass_context
+def main(ctx: click.Context, account: str | None, home: str | None, quiet: bool) -> None:
+    """The audit ledger: records what bulk tools change, and tells it again.
+
+    Without LEDGER_DATABASE_URL it works on a database of its own in LEDGER_HOME and starts and stops it by itself.
+    Settings: options, then LEDGER_* variables, then ./ledger.toml, then ~/.config/ledger/ledger.toml.
+    """
+    ctx.obj = {"account": account, "home": home, "quiet": quiet}
+
+
+if __name__ == "__main__":
+    main()
