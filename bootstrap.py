@@ -12,7 +12,6 @@ from ledger.access import Accounts, Identity, Tokens, authenticate
 from ledger.idempotency import IdempotencyKeys
 from ledger.service import AccountLedger
 from ledger.store.database import Database
-from migrations.migrate import migrate
 from projections.activity.postgres import Activity
 from projections.progress import WAIT_S, Lag, lag, wait_for
 from projections.rebuild import OnProgress, rebuild
@@ -119,18 +118,3 @@ def connect(service_url: str, *, pool_size_max: int = 10, flush_each_commit: boo
         given = conninfo_to_dict(service_url)
         service_url = make_conninfo(service_url, options=f"{given.get('options') or ''} -c synchronous_commit=off")
     return Services(Database(service_url, pool_size_max=pool_size_max).open())
-
-
-@contextmanager
-def embedded_services(home: Path, *, pool_size_max: int = 10) -> Iterator[Services]:
-    """Services on the embedded database in `home`: made, started and migrated where it is not.
-
-    Raises Unavailable when it does not start.
-    """
-    with embedded.database(home) as urls:
-        migrate(urls.owner_url)
-        services = connect(urls.service_url, pool_size_max=pool_size_max)
-        try:
-            yield services
-        finally:
-            services.close()
