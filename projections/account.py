@@ -1,21 +1,24 @@
 """Moving one account's projections on, batch by batch.
 
-A batch is one transaction: the generations that stand at the same position are locked there, their events are read and
-decoded once, their rows and their tracking positions are written together. So each event is in the rows exactly once,
-whatever crashes and however many workers try: one that comes second finds the position moved and looks again.
+The events of a batch are read and decoded once for all generations that stand at the same position. Writing it is one
+transaction: the generations are locked there, their rows and their tracking positions are written together. So each
+event is in the rows exactly once, whatever crashes and however many workers try: one that comes second finds the
+position moved and looks again.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
 from ledger.errors import Unavailable
 from ledger.store.database import Database
-from projections.events.postgres import BATCH_EVENTS, EventReader
+from projections.events.postgres import BATCH_EVENTS
 from projections.port import Connection, Projection
+from projections.reading_ahead import BatchSource, Folded, Wanted
 from projections.tracking.postgres import (
     Generation,
     add_first_generations,
@@ -48,7 +51,7 @@ class AccountProjections:
         self._database = database
         self._account_id = account_id
         self._projections = {projection.name: projection for projection in projections}
-        self._reader = EventReader(account_id)
+        self._source = BatchSource(database, account_id, projections)
         self._batch_events = batch_events
         self._given_up: set[tuple[str, int, str, int]] = set()
 
@@ -67,14 +70,19 @@ class AccountProjections:
         A generation that stands still at an event is tried once by each process: a newer program may understand it.
         """
         done: set[str] = set()
-        while go():
-            live = self.live()
-            groups = _alike([each for each in live if each.name not in done and each[:4] not in self._given_up])
-            if not groups:
-                break
-            if not self.step(groups[0]):
-                done.update(generation.name for generation in groups[0])
+        with self.reading_ahead():
+            while go():
+                live = self.live()
+                groups = _alike([each for each in live if each.name not in done and each[:4] not in self._given_up])
+                if not groups:
+                    break
+                if not self.step(groups[0]):
+                    done.update(generation.name for generation in groups[0])
         return min((generation.position for generation in self.live()), default=0)
+
+    def reading_ahead(self) -> AbstractContextManager[None]:
+        """Within this, each step reads what the next one needs."""
+        return self._source.reading_ahead()
 
     def step(self, group: Sequence[Generation]) -> bool:
         """One batch for generations that stand at the same position. False: there is nothing after it.
@@ -86,21 +94,27 @@ class AccountProjections:
 
     def apply(self, connection: Connection, group: Sequence[Generation], limit: int) -> int | None:
         """One batch in the caller's transaction, which has locked the group. The position reached; None: no event."""
-        batch = self._reader.read(connection, group[0].position, limit=limit)
-        if batch is None:
+        folded = self._source.fold(connection, _wanted(group, limit))
+        if folded is None:
             return None
+        self._write(connection, group, folded)
+        return folded.last
+
+    def _write(self, connection: Connection, group: Sequence[Generation], folded: Folded) -> None:
         for generation in group:
             projection = self._projections[generation.name]
-            projection.write(connection, self._account_id, generation.generation, projection.fold(batch))
-            advance(connection, self._account_id, generation, batch.last)
-        return batch.last
+            projection.write(connection, self._account_id, generation.generation, folded.rows[generation.name])
+            advance(connection, self._account_id, generation, folded.last)
 
     def _step(self, group: list[Generation], limit: int) -> bool:
         try:
+            folded = self._source.take(_wanted(group, limit))
+            if folded is None:
+                return False
             with self._database.transaction(self._account_id) as connection:
-                if not all(lock_at(connection, self._account_id, generation) for generation in group):
-                    return True
-                return self.apply(connection, group, limit) is not None
+                if all(lock_at(connection, self._account_id, generation) for generation in group):
+                    self._write(connection, group, folded)
+            return True
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the event is not skipped
@@ -121,6 +135,10 @@ class AccountProjections:
             if lock_at(connection, self._account_id, generation):
                 fail(connection, self._account_id, generation, position, f"{type(error).__name__}: {error}")
         return False
+
+
+def _wanted(group: Sequence[Generation], limit: int) -> Wanted:
+    return Wanted(group[0].position, limit, tuple(generation.name for generation in group))
 
 
 def _alike(found: Sequence[Generation]) -> list[list[Generation]]:

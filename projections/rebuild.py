@@ -69,10 +69,11 @@ def rebuild(
     hold()
     try:
         generation = _begin(database, account_id, name)
-        while account.step([generation]):
-            hold()
-            generation = _look(database, account_id, generation)
-            on_progress(generation.position)
+        with account.reading_ahead():
+            while account.step([generation]):
+                hold()
+                generation = _look(database, account_id, generation)
+                on_progress(generation.position)
         _swap(database, account_id, account, _look(database, account_id, generation), batch_events)
     finally:
         with database.transaction(account_id) as connection:
@@ -116,7 +117,9 @@ def _look(database: Database, account_id: UUID, generation: Generation) -> Gener
     """The generation as it is now. Raises IntegrityFailed where it stands still."""
     with database.transaction(account_id) as connection:
         found = generations(connection, account_id)
-    now = next(each for each in found if each[:2] == generation[:2])
+    now = next((each for each in found if each[:2] == generation[:2] and each.state == "filling"), None)
+    if now is None:
+        raise Conflict(f"Another rebuild of the projection {generation.name} took over. Wait until that is done.")
     if now.failure is not None:
         raise IntegrityFailed(
             f"The projection {now.name} cannot be rebuilt: at position {now.failed_position}: {now.failure}. "

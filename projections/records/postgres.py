@@ -99,15 +99,17 @@ _DUMPERS: dict[type[bytes], type[Dumper]] = {
 def _columns(rows: RecordRows) -> tuple[bytes, ...]:
     """In the order of the key: neighbours in the index are met together."""
     keys = sorted(rows)
+    types = {object_type: text(object_type) for object_type in {key[0] for key in keys}}
+    run_ids = {run_id: text(run_id) for run_id in {row.run_id for row in rows.values()}}
     ordered = [rows[key] for key in keys]
     return (
-        _Texts(array(TEXT_OID, [text(key[0]) for key in keys])),
+        _Texts(array(TEXT_OID, [types[key[0]] for key in keys])),
         _Texts(array(TEXT_OID, [text(key[1]) for key in keys])),
         _Uuids(array(UUID_OID, [uuid(row.stream) for row in ordered])),
         _Bigints(array(BIGINT_OID, [bigint(row.first_position) for row in ordered])),
         _Bigints(array(BIGINT_OID, [bigint(row.last_position) for row in ordered])),
         _Bigints(array(BIGINT_OID, [bigint(row.changed_position) for row in ordered])),
         _Booleans(array(BOOLEAN_OID, [boolean(row.is_present) for row in ordered])),
-        _Texts(array(TEXT_OID, [text(row.run_id) for row in ordered])),
+        _Texts(array(TEXT_OID, [run_ids[row.run_id] for row in ordered])),
         _Texts(array(TEXT_OID, [text(row.label) for row in ordered])),
     )
