@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 import click
@@ -98,6 +99,9 @@ def settings_of(ctx: click.Context, **flags: object) -> Settings:
     return read_settings({"account": chosen["account"], "home": chosen["home"], **flags})
 
 
-def open_session(ctx: click.Context, **options: Any) -> Session:
-    """The command's session, not yet entered."""
-    return Session(settings_of(ctx), quiet=ctx.find_root().obj["quiet"], **options)
+def open_session(
+    ctx: click.Context, *, settings: Mapping[str, object] | None = None, flush_each_commit: bool = True
+) -> Session:
+    """The command's session, not yet entered. `settings`: more flags, by their field's name."""
+    chosen, quiet = settings_of(ctx, **(settings or {})), ctx.find_root().obj["quiet"]
+    return Session(chosen, quiet=quiet, flush_each_commit=flush_each_commit)

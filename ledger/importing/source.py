@@ -6,7 +6,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from ledger.errors import InputError, Problem, TooLarge
 
@@ -23,7 +23,7 @@ class Line(NamedTuple):
     text: bytes
 
 
-def read_lines(file: BinaryIO, *, line_bytes_max: int = RUN_LINE_BYTES_MAX) -> Iterator[Line]:
+def read_lines(file: io.RawIOBase | io.BufferedIOBase, *, line_bytes_max: int = RUN_LINE_BYTES_MAX) -> Iterator[Line]:
     """The lines that are not blank. Raises TooLarge for one over the limit, InputError for broken gzip."""
     stream: io.BufferedReader = io.BufferedReader(file, READ_BYTES)  # type: ignore[arg-type]
     if stream.peek(2)[:2] == _GZIP_MAGIC:
