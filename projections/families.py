@@ -6,7 +6,9 @@ from uuid import UUID
 
 from ledger.ids import run_stream_id
 from ledger.store.database import Database
-from projections.catching_up import generation_at, head_of, wait_for
+from ledger.store.recorder import Recorder
+from projections.progress import wait_for
+from projections.tracking.postgres import live_generation
 
 _CHILDREN = """
     SELECT run_id FROM tracker WHERE account_id = %s AND generation = %s AND recipe_run_id = %s
@@ -30,8 +32,8 @@ class Families:
         """
         found: set[str] = {recipe_run_id}
         wanted = [recipe_run_id]
-        head = head_of(self._database, self._account_id)
-        wait_for(self._database, self._account_id, "tracker", head)
+        head = Recorder(self._database, self._account_id).max_notification_id() or 0
+        wait_for(self._database, self._account_id, head, names=["tracker"])
         while wanted:
             below = {child for above in wanted for child in self._direct(above)}
             wanted = sorted(below - found)
@@ -40,7 +42,7 @@ class Families:
 
     def _direct(self, recipe_run_id: str) -> list[str]:
         with self._database.transaction(self._account_id) as connection:
-            generation = generation_at(connection, self._account_id, "tracker", 0)
+            generation = live_generation(connection, self._account_id, "tracker")
             rows = connection.execute(_CHILDREN, (self._account_id, generation, recipe_run_id)).fetchall()
         return [row[0] for row in rows]
 

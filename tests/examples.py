@@ -71,3 +71,15 @@ def a_ledger(service_url: str, account: str = "default", *, pool_size_max: int =
     """The use cases of one account, which is made if need be."""
     with opened(service_url, pool_size_max=pool_size_max) as database:
         yield AccountLedger(database, add_account(database, account))
+
+
+def record(
+    ledger: AccountLedger, run_id: str, lines: Iterable[dict[str, Any]], *, finish: bool = True, **facts: Any
+) -> int:
+    """Records a whole run of these change lines; `facts` go to an_operation. The position of its last event."""
+    started = ledger.start_run(an_operation(**facts), run_id=run_id)
+    accepted = ledger.record_changes(run_id, [ndjson(lines)])
+    ended = ledger.finish_run(run_id) if finish else None
+    last = (ended and ended.position) or accepted.position or started.position
+    assert last is not None, "a run of this Run ID was there already"
+    return last

@@ -93,7 +93,7 @@ class RecordFold:
             row = self._last[0]
             return f"{name} is absent ({moment}): run {row.run_id} deleted it, at position {row.position}."
         if presence == "unknown":
-            return f"{name} was looked at ({moment}), but no run that the ledger can read had changed it: its fields are not known."
+            return f"{name} was named by a run ({moment}), but none had changed it: its fields are not known."
         return f"{name} is not known ({moment}): no run had named it by then."
 
 

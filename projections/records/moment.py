@@ -11,9 +11,9 @@ from ledger.errors import InputError, NotFound, Problem
 from ledger.ids import run_stream_id
 from ledger.store.database import Database
 from ledger.store.mapper import decode_shape
+from ledger.store.recorder import Recorder
 from ledger.store.rows import EventRow
 from ledger.store.shapes import RunStartedShape
-from projections.catching_up import head_of
 from projections.families import Families
 
 Kind = Literal["now", "at", "recorded_at", "position", "after_run", "before_run"]
@@ -98,7 +98,7 @@ def resolve(database: Database, account_id: UUID, moment: Moment) -> Cut:
     if moment.run_id is not None:
         first, last = _run_span(database, account_id, moment.run_id, with_children=moment.kind == "after_run")
         return Cut(last if moment.kind == "after_run" else first - 1)
-    head = head_of(database, account_id)
+    head = Recorder(database, account_id).max_notification_id() or 0
     if moment.position is not None:
         _check_position(moment.position, head)
         return Cut(moment.position)
@@ -120,7 +120,7 @@ def _run_span(database: Database, account_id: UUID, run_id: str, *, with_childre
         streams += [run_stream_id(account_id, child) for child in Families(database, account_id).children(run_id)]
     with database.transaction(account_id) as connection:
         row = connection.execute(_RUN_SPAN, (streams,)).fetchone()
-    assert row is not None and row[0] is not None
+    assert row is not None, "an aggregate always has a row"
     return row[0], row[1]
 
 

@@ -15,11 +15,12 @@ from ledger.store.database import Database
 from ledger.store.mapper import decode_record
 from ledger.store.recorder import Recorder
 from ledger.store.rows import EVENT_COLUMNS, EventRow
-from projections.catching_up import generation_at, wait_for
+from projections.progress import wait_for
 from projections.records.folding import RecordFold
 from projections.records.moment import Cut, Moment, resolve
 from projections.records.view import Blame, HistoryPage, RecordState
 from projections.run_changes.decoding import decode_change
+from projections.tracking.postgres import live_generation
 
 HISTORY_LIMIT_MAX = 1_000
 STREAM_ROWS = 1_000
@@ -32,7 +33,8 @@ NOW = Moment()
 
 _HISTORY = f"""
     SELECT {EVENT_COLUMNS} FROM account_events
-    WHERE originator_id = %(stream)s AND originator_version < %(before)s ORDER BY originator_version DESC LIMIT %(limit)s
+    WHERE originator_id = %(stream)s AND originator_version < %(before)s
+    ORDER BY originator_version DESC LIMIT %(limit)s
 """  # noqa: S608  (constants only)
 _RECORDS = """
     SELECT record_id, originator_id FROM records
@@ -92,7 +94,7 @@ class Records:
         Raises NotFound (unknown run), InputError and NotCaughtUp before the first record.
         """
         cut = resolve(self._database, self._account_id, moment)
-        wait_for(self._database, self._account_id, "records", cut.position)
+        wait_for(self._database, self._account_id, cut.position, names=["records"])
         return self._states(object_type.replace("\0", "\ufffd"), cut)
 
     def _states(self, object_type: str, cut: Cut) -> Iterator[dict[str, Any]]:
@@ -110,7 +112,7 @@ class Records:
         with self._database.transaction(self._account_id) as connection:
             parameters = {
                 "account": self._account_id,
-                "generation": generation_at(connection, self._account_id, "records", 0),
+                "generation": live_generation(connection, self._account_id, "records"),
                 "object_type": object_type,
                 "after": after,
                 "position": position,

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from ledger.ids import record_stream_id, run_stream_id
 from ledger.store.database import Database
-from projections.catching_up import generation_at, head_of
+from ledger.store.recorder import Recorder
 from projections.events.batch import indexable
 from projections.run_changes.projection import BLOCK_POSITIONS
 from projections.run_changes.view import ChangeSearch
+from projections.tracking.postgres import live_generation
 
 BLOCKS_FETCHED = 128
 
@@ -36,7 +37,7 @@ _RUN_SPAN = "SELECT min(position), max(position) FROM account_events WHERE origi
 
 def candidate_blocks(database: Database, account_id: UUID, search: ChangeSearch) -> Iterator[int]:
     """Numbers of the blocks in which there may be matches, newest first."""
-    head = head_of(database, account_id)
+    head = Recorder(database, account_id).max_notification_id() or 0
     high = (head if search.after is None else min(search.after - 1, head)) // BLOCK_POSITIONS
     low = 0
     if search.run_id is not None:
@@ -73,7 +74,7 @@ def _by_facets(
         with database.transaction(account_id) as connection:
             parameters = {
                 "account": account_id,
-                "generation": generation_at(connection, account_id, "run_changes", 0),
+                "generation": live_generation(connection, account_id, "run_changes"),
                 "facet": facet,
                 "value": value,
                 "facets": [name for name, _ in others],
@@ -90,8 +91,7 @@ def _by_facets(
 
 
 def _by_record(database: Database, account_id: UUID, search: ChangeSearch, low: int, high: int) -> Iterator[int]:
-    assert search.object_type is not None and search.record_id is not None
-    stream = record_stream_id(account_id, search.object_type, search.record_id)
+    stream = record_stream_id(account_id, search.object_type or "", search.record_id or "")
     while high >= low:
         with database.transaction(account_id) as connection:
             parameters = {

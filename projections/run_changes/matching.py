@@ -23,7 +23,7 @@ def matches_values(change: Change, search: ChangeSearch) -> bool:
 
 
 def _matches(name: str, before: Mapping[str, bytes], after: Mapping[str, bytes], search: ChangeSearch) -> bool:
-    """Whether one field holds everything asked for. A field that is not there holds nothing, not even the empty text."""
+    """Whether one field holds everything asked for. A field that is not there holds not even the empty text."""
     old, new = _shown(before.get(name)), _shown(after.get(name))
     return (
         (search.value is None or search.value in (old, new))

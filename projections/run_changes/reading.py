@@ -13,7 +13,6 @@ from ledger.store.event_store import AccountStore
 from ledger.store.mapper import decode_shape
 from ledger.store.rows import EVENT_COLUMNS, EventRow
 from ledger.store.shapes import RunStartedShape
-from projections.catching_up import generation_at
 from projections.events.batch import indexable
 from projections.families import Families
 from projections.run_changes.blocks import candidate_blocks
@@ -21,6 +20,7 @@ from projections.run_changes.decoding import decode_change
 from projections.run_changes.matching import holds_text, matches_values
 from projections.run_changes.projection import BLOCK_POSITIONS
 from projections.run_changes.view import PAGE_LIMIT_MAX, Change, ChangePage, ChangeQuery, ChangeSearch
+from projections.tracking.postgres import live_generation
 
 WINDOW_ROWS = 20_000
 """Rows of one run looked at in one query."""
@@ -106,10 +106,8 @@ class RunChanges:
         found: list[Change] = []
         searched_to: int | None = None
         templates: dict[str, str] = {}
-        looked_at = 0
-        for block in candidate_blocks(self._database, self._account_id, search):
-            looked_at += 1
-            if looked_at > SCAN_BLOCKS_MAX:
+        for number, block in enumerate(candidate_blocks(self._database, self._account_id, search)):
+            if number == SCAN_BLOCKS_MAX:
                 return ChangePage(tuple(found), searched_to, searched_to)
             for change in self._matches_in(block, search, templates):
                 found.append(change)
@@ -125,7 +123,7 @@ class RunChanges:
     def _window(self, query: ChangeQuery, run_id: str, after: int) -> _Window:
         with self._database.transaction(self._account_id) as connection:
             parameters = _filters(query) | {
-                "generation": generation_at(connection, self._account_id, "run_changes", 0),
+                "generation": live_generation(connection, self._account_id, "run_changes"),
                 "run": run_id,
                 "after": after,
                 "rows": WINDOW_ROWS,
@@ -141,7 +139,7 @@ class RunChanges:
             high = min(high, search.after - 1)
         with self._database.transaction(self._account_id) as connection:
             parameters = _filters(search) | {
-                "generation": generation_at(connection, self._account_id, "run_changes", 0),
+                "generation": live_generation(connection, self._account_id, "run_changes"),
                 "low": low,
                 "high": high,
                 "preview": search.preview,
