@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LIMIT = 100
 PAGE_LIMIT = 1_000
+FIELDS_SHOWN_MAX, VALUE_CHARACTERS_MAX = 4, 60
+"""In a table, which is for people; --json and --ndjson give everything."""
 COLUMNS = ("Position", "Happened", "Run ID", "User", "Object", "Record ID", "Action", "Result", "Change", "Message")
 _SEARCH_ONLY = ("value", "old_value", "new_value", "user", "template", "from_at", "to_at")
 
@@ -66,15 +68,16 @@ def changes(ctx: click.Context, /, limit: int, form: str | None, output: Path | 
 
 
 def describe(change: Change) -> str:
-    """`field: before → after` for each field."""
+    """`field: before → after` for the first fields, and how many more there are."""
     before, after = split_fields(change.before), split_fields(change.after)
+    names = list(dict.fromkeys((*before, *after)))
+    more = f" and {len(names) - FIELDS_SHOWN_MAX:,} more fields" if len(names) > FIELDS_SHOWN_MAX else ""
     if change.action in ("create", "delete"):
-        return ", ".join(f"{name}: {plain(text)}" for name, text in (after or before).items())
+        fields = after or before
+        return ", ".join(f"{name}: {_shown(fields[name], '')}" for name in names[:FIELDS_SHOWN_MAX]) + more
     nothing = "?" if change.before == b"null" else "(absent)"
-    names = dict.fromkeys((*before, *after))
-    return ", ".join(
-        f"{name}: {_shown(before.get(name), nothing)} → {_shown(after.get(name), '(absent)')}" for name in names
-    )
+    shown = (f"{name}: {_shown(before.get(name), nothing)} → {_shown(after.get(name), '(absent)')}" for name in names)
+    return ", ".join(islice(shown, FIELDS_SHOWN_MAX)) + more
 
 
 def _cells(change: Change) -> list[object]:
@@ -93,7 +96,10 @@ def _cells(change: Change) -> list[object]:
 
 
 def _shown(text: bytes | None, absent: str) -> str:
-    return absent if text is None else plain(text) or ("(null)" if text == b"null" else '""')
+    if text is None:
+        return absent
+    value = plain(text) or ("(null)" if text == b"null" else '""')
+    return value if len(value) <= VALUE_CHARACTERS_MAX else value[: VALUE_CHARACTERS_MAX - 1] + "…"
 
 
 def _all(read: Callable[[Any], ChangePage], query: Any) -> Iterator[Change]:

@@ -42,7 +42,7 @@ def output_option(command: _F) -> _F:
 def open_output(path: Path | None) -> Iterator[BinaryIO]:
     """stdout, or a file that appears under its name only when it is whole."""
     if path is None:
-        stream = click.get_binary_stream("stdout")
+        stream = sys.stdout.buffer
         yield stream
         stream.flush()
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -38,7 +39,7 @@ def report(
     """Write the before/after report of RUN_ID; of a recipe, of all its runs."""
     suffix = output.suffix.lstrip(".").lower() if output else ""
     chosen = form or (suffix if suffix in FORMATS else "csv")
-    if chosen == "xlsx" and output is None and click.get_binary_stream("stdout").isatty():
+    if chosen == "xlsx" and output is None and sys.stdout.isatty():
         raise click.UsageError("An XLSX file is nothing for a terminal; name a file with -o.")
     with open_session(ctx) as session:
         opened = session.services.reports(session.caught_up()).open(

@@ -25,7 +25,7 @@ class Line(NamedTuple):
 
 def read_lines(file: io.RawIOBase | io.BufferedIOBase, *, line_bytes_max: int = RUN_LINE_BYTES_MAX) -> Iterator[Line]:
     """The lines that are not blank. Raises TooLarge for one over the limit, InputError for broken gzip."""
-    stream: io.BufferedReader = io.BufferedReader(file, READ_BYTES)  # type: ignore[arg-type]
+    stream: io.BufferedReader = io.BufferedReader(file, READ_BYTES)
     if stream.peek(2)[:2] == _GZIP_MAGIC:
         stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), READ_BYTES)
     number = 0
