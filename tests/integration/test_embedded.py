@@ -19,6 +19,7 @@ import pytest
 from ledger import embedded
 from ledger.errors import Conflict, Unavailable
 from ledger.postgresql.cluster import Cluster, locate_cluster
+from ledger.postgresql.locks import is_free
 from ledger.postgresql.programs import find_programs, reachable_programs
 from ledger.postgresql.system_user import SystemUser, server_user
 from tests.conftest import temporary_home
@@ -302,6 +303,8 @@ def test_ordinary_user_needs_nobody_else(home: Path, start_user: Start) -> None:
     with pytest.raises(Unavailable, match="belongs to user"), embedded.database(own):
         pass
     process.communicate()
+    while not is_free(own / "postgresql" / "supervisor.lock"):
+        time.sleep(0.02)
 
 
 def _is_packages(path: str) -> bool:
