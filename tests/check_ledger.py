@@ -1,7 +1,7 @@
 """The checker that looks at every test's database in the end: whatever happened, the log is whole and the views agree.
 
 Each check is a function from a log to the faults it sees; nothing here uses the code that it checks but the decoding
-of stored shapes. Events of topics that are not ours (the library's own test cases make such) are checked for order only.
+of stored shapes. Events of topics that are not ours (the library's own test cases make such) are checked for order.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def find_stream_faults(log: Log) -> Iterator[str]:
                 yield f"record event at {row.position} stands in a foreign stream"
         elif event is not None:
             versions[row.originator_id] += 1
-            if row.originator_version != versions[row.originator_id]:
-                yield f"run event at {row.position}: version {row.originator_version}, not {versions[row.originator_id]}"
+            expected = versions[row.originator_id]
+            if row.originator_version != expected:
+                yield f"run event at {row.position} has version {row.originator_version}, not {expected}"
             if row.originator_id != run_stream_id(log.account_id, row.run_id):
                 yield f"run event at {row.position} stands in a foreign stream"
 

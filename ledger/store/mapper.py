@@ -68,7 +68,7 @@ class LedgerMapper(Mapper[Any]):
         assert isinstance(stored.originator_id, UUID)
         assert stored.occurred_at is not None
         assert stored.recorded_at is not None
-        return to_event(  # type: ignore[return-value]
+        return to_event(
             EventRow(
                 0,
                 stored.originator_id,
@@ -160,7 +160,7 @@ def decode_shape(topic: str, payload: bytes) -> Shape:
     decoder = _DECODERS.get(topic)
     if decoder is not None:
         try:
-            return decoder.decode(payload)  # type: ignore[no-any-return]
+            return decoder.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass  # an older shape, or damage: the careful way tells
     return read_old_shape(topic, payload)
@@ -192,14 +192,21 @@ def _run_event(row: EventRow) -> RunEvent:
         "timestamp": row.recorded_at,
         "run_id": row.run_id,
     }
+    return _RUN_EVENTS[type(shape)](**common | _members_of(shape))
+
+
+_RUN_EVENTS: dict[type[Shape], type[RunEvent]] = {
+    RunStartedShape: Run.Created,
+    ChangesRecordedShape: Run.ChangesRecorded,
+    RunFinishedShape: Run.Finished,
+    RunFailedShape: Run.Failed,
+}
+
+
+def _members_of(shape: Shape) -> dict[str, Any]:
+    members = msgspec.structs.asdict(shape)
     if isinstance(shape, RunStartedShape):
-        operation = replace(shape.operation, details=bytes(shape.details) or None)
-        return Run.Created(
-            **common, originator_topic=Run.TOPIC, operation=operation, started_at=shape.started_at, digest=shape.digest
-        )
-    if isinstance(shape, ChangesRecordedShape):
-        return Run.ChangesRecorded(**common, offset=shape.offset, tally=shape.tally)
-    if isinstance(shape, RunFinishedShape):
-        return Run.Finished(**common, finished_at=shape.finished_at)
-    assert isinstance(shape, RunFailedShape)
-    return Run.Failed(**common, finished_at=shape.finished_at, code=shape.code, message=shape.message)
+        details = members.pop("details")
+        members["operation"] = replace(shape.operation, details=bytes(details) or None)
+        members["originator_topic"] = Run.TOPIC
+    return members

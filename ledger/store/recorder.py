@@ -42,7 +42,7 @@ _MOVED = """
     JOIN account_events e ON e.originator_id = expected.originator_id AND e.originator_version > expected.position
     GROUP BY e.originator_id LIMIT 1
 """
-_SELECT = sql.SQL("SELECT {} FROM account_events").format(sql.SQL(EVENT_COLUMNS))  # type: ignore[arg-type]
+_SELECT = sql.SQL("SELECT {} FROM account_events").format(sql.SQL(EVENT_COLUMNS))
 
 
 class Appended(NamedTuple):

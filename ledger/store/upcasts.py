@@ -50,6 +50,7 @@ def read_old_shape(
             members = upcasts[topic, old](members)
         if shape.VERSION > 1:
             members = {"v": Raw(b"%d" % shape.VERSION), **members}
-        return msgspec.json.decode(msgspec.json.encode(members), type=shape)
+        present: Shape = msgspec.json.decode(msgspec.json.encode(members), type=shape)
     except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
         raise IntegrityFailed(f"The payload of a {topic} event is not of its stored shape: {error}.") from error
+    return present

@@ -93,9 +93,8 @@ def _first_block(stream: Iterator[bytes]) -> tuple[bytes, int]:
 def parse_lines(lines: Lines) -> list[ChangeLine]:
     """The changes in `lines`. Raises BadLine for the first line that is none, with its number and place."""
     try:
-        block = canonical_lines(b"\n".join(lines.texts))
-        if block is None:
-            block = b"\n".join([canonical(text) for text in lines.texts])
+        at_once = canonical_lines(b"\n".join(lines.texts))
+        block = b"\n".join([canonical(text) for text in lines.texts]) if at_once is None else at_once
         changes = _LINES.decode_lines(block)
     except (msgspec.MsgspecError, UnicodeDecodeError, JsonFault):
         _raise_for_first_bad(lines)

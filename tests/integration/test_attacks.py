@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, sql
 
 from ledger.embedded import DatabaseUrls
 from ledger.service import AccountLedger
@@ -25,7 +25,8 @@ from tests.examples import add_account, an_operation, changes, opened
 INSERT = """
     INSERT INTO events (account_id, position, originator_id, originator_version, recorded_at, occurred_at, sequence,
                         topic, run_id, salt, payload)
-    VALUES (%(account)s, %(position)s, gen_random_uuid(), 1, now(), now(), 0, 'test-event', 'x', '0123456789abcdef', '{}')
+    VALUES (%(account)s, %(position)s, gen_random_uuid(), 1, now(), now(), 0, 'test-event', 'x', '0123456789abcdef',
+            '{}')
 """
 COPY = "COPY events FROM STDIN"
 
@@ -96,8 +97,9 @@ CHANGES: list[LiteralString] = [
     """MERGE INTO events e USING (SELECT 1 AS p) s ON e.position = s.p
        WHEN MATCHED THEN UPDATE SET payload = '{}'""",
     "MERGE INTO events e USING (SELECT 1 AS p) s ON e.position = s.p WHEN MATCHED THEN DELETE",
-    """INSERT INTO events SELECT account_id, 1, gen_random_uuid(), 1, now(), now(), 0, 'x', 'x', '0123456789abcdef', '{}'
-       FROM accounts WHERE name = 'mine' ON CONFLICT (account_id, position) DO UPDATE SET payload = excluded.payload""",
+    """INSERT INTO events
+       SELECT account_id, 1, gen_random_uuid(), 1, now(), now(), 0, 'x', 'x', '0123456789abcdef', '{}' FROM accounts
+       WHERE name = 'mine' ON CONFLICT (account_id, position) DO UPDATE SET payload = excluded.payload""",
     "UPDATE accounts SET head = 0",
     "UPDATE accounts SET head = head - 1",
     "UPDATE accounts SET head_at = '2000-01-01'",
@@ -148,47 +150,58 @@ READS: list[LiteralString] = [
 ]
 
 
-@pytest.mark.parametrize("statement", CHANGES)
-def test_the_service_cannot_change_or_remove(service: psycopg.Connection[Any], statement: LiteralString) -> None:
-    with pytest.raises(errors.InsufficientPrivilege):
-        service.execute(statement)
+Refusal = type[Exception] | tuple[type[Exception], ...]
 
 
-@pytest.mark.parametrize("statement", CHANGES)
-def test_the_owner_cannot_change_or_remove(owner: psycopg.Connection[Any], statement: LiteralString) -> None:
-    with pytest.raises(errors.InsufficientPrivilege, match="is refused"):
-        owner.execute(statement)
+def not_refused(
+    connection: psycopg.Connection[Any],
+    statements: list[LiteralString],
+    refusal: Refusal = errors.InsufficientPrivilege,
+    word: str = "",
+) -> list[str]:
+    """Those of the statements that are carried out, or fail for another reason than that they are not permitted."""
+    found = []
+    for statement in statements:
+        try:
+            connection.execute(statement)
+            found.append(statement)
+        except psycopg.Error as error:
+            if not isinstance(error, refusal) or word not in str(error):
+                found.append(f"{statement}: {error!r}")
+        if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            connection.execute("ROLLBACK")
+    return found
 
 
-@pytest.mark.parametrize("statement", CHANGES)
-def test_replication_does_not_switch_the_triggers_off(owner: psycopg.Connection[Any], statement: LiteralString) -> None:
+def test_the_service_cannot_change_or_remove(service: psycopg.Connection[Any]) -> None:
+    assert not_refused(service, CHANGES) == []
+
+
+def test_the_owner_cannot_change_or_remove(owner: psycopg.Connection[Any]) -> None:
+    assert not_refused(owner, CHANGES, word="is refused") == []
+
+
+def test_replication_does_not_switch_the_triggers_off(owner: psycopg.Connection[Any]) -> None:
     owner.execute("SET session_replication_role = replica")
-    with pytest.raises(errors.InsufficientPrivilege, match="is refused"):
-        owner.execute(statement)
+    assert not_refused(owner, CHANGES, word="is refused") == []
 
 
-@pytest.mark.parametrize("statement", THROUGH_THE_VIEW)
-def test_the_service_cannot_write_through_the_view(service: psycopg.Connection[Any], statement: LiteralString) -> None:
-    with pytest.raises(errors.InsufficientPrivilege):
-        service.execute(statement)
+def test_the_service_cannot_write_through_the_view(service: psycopg.Connection[Any]) -> None:
+    assert not_refused(service, THROUGH_THE_VIEW) == []
 
 
-@pytest.mark.parametrize("statement", DEFINITIONS)
-def test_the_service_cannot_change_definitions_or_its_rights(scene: Scene, statement: LiteralString) -> None:
+def test_the_service_cannot_change_definitions_or_its_rights(scene: Scene) -> None:
     """Temporary objects too: where the database's ACL was copied with it (a clone's is not), they are refused."""
     with psycopg.connect(scene.urls.owner_url, autocommit=True) as owner:
-        owner.execute(f"REVOKE TEMPORARY ON DATABASE {owner.info.dbname} FROM PUBLIC")
+        owner.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(owner.info.dbname)))
     with psycopg.connect(scene.urls.service_url, autocommit=True) as service:
         service.execute("SET ROLE ledger_service")
         set_account(service, scene.mine)
-        with pytest.raises((errors.InsufficientPrivilege, errors.ObjectNotInPrerequisiteState)):
-            service.execute(statement)
+        assert not_refused(service, DEFINITIONS) == []
 
 
-@pytest.mark.parametrize("statement", READS)
-def test_the_service_cannot_read_the_table_itself(service: psycopg.Connection[Any], statement: LiteralString) -> None:
-    with pytest.raises((errors.InsufficientPrivilege, errors.FeatureNotSupported)):
-        service.execute(statement)
+def test_the_service_cannot_read_the_table_itself(service: psycopg.Connection[Any]) -> None:
+    assert not_refused(service, READS) == []
 
 
 def test_the_service_cannot_pass_its_rights_on(service: psycopg.Connection[Any]) -> None:
@@ -205,9 +218,9 @@ def test_the_migration_takes_temporary_tables_from_everybody(empty_database: Dat
     from migrations.migrate import migrate
 
     migrate(empty_database.owner_url)
-    with psycopg.connect(empty_database.service_url, autocommit=True) as service:
-        with pytest.raises(errors.InsufficientPrivilege):
-            service.execute("CREATE TEMPORARY TABLE events (account_id uuid)")
+    connect = psycopg.connect(empty_database.service_url, autocommit=True)
+    with connect as service, pytest.raises(errors.InsufficientPrivilege):
+        service.execute("CREATE TEMPORARY TABLE events (account_id uuid)")
 
 
 # Other accounts' rows.
@@ -226,28 +239,23 @@ def test_asking_for_another_accounts_rows_shows_none(service: psycopg.Connection
     assert changed.rowcount == 0
 
 
+WITHOUT_AN_ACCOUNT: list[LiteralString] = [
+    "SELECT * FROM account_events",
+    "SELECT count(*) FROM account_events WHERE false OR position > 0",
+    "SELECT * FROM account_events WHERE account_id = (SELECT account_id FROM ledger_heads() LIMIT 1)",
+    "SELECT * FROM accounts",
+    "UPDATE accounts SET head = head",
+]
+
+
 @pytest.mark.parametrize("account", ["", "not-a-uuid", None])
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "SELECT * FROM account_events",
-        "SELECT count(*) FROM account_events WHERE false OR position > 0",
-        "SELECT * FROM accounts",
-        "UPDATE accounts SET head = head",
-        "SELECT * FROM tokens",
-        "SELECT * FROM account_events WHERE account_id = (SELECT account_id FROM ledger_heads() LIMIT 1)",
-    ],
-)
-def test_without_an_account_a_query_fails(scene: Scene, statement: LiteralString, account: str | None) -> None:
+def test_without_an_account_a_query_fails(scene: Scene, account: str | None) -> None:
     with psycopg.connect(scene.urls.service_url, autocommit=True) as service:
         service.execute("SET ROLE ledger_service")
-        service.execute(
-            "INSERT INTO accounts (account_id, name) SELECT account_id, name FROM ledger_heads() WHERE false"
-        )
         if account is not None:
             set_account(service, account)
-        with pytest.raises((errors.InsufficientPrivilege, errors.InvalidTextRepresentation)):
-            service.execute("SELECT * FROM account_events" if "tokens" in statement else statement)
+        refusal = (errors.InsufficientPrivilege, errors.InvalidTextRepresentation)
+        assert not_refused(service, WITHOUT_AN_ACCOUNT, refusal) == []
 
 
 @pytest.mark.parametrize("role", ["service", "owner"])
@@ -274,7 +282,8 @@ def copy_row(connection: psycopg.Connection[Any], account: UUID, position: int) 
 
 
 def test_one_foreign_row_in_a_batch_refuses_the_whole(service: psycopg.Connection[Any], scene: Scene) -> None:
-    with pytest.raises(errors.InsufficientPrivilege, match="another account"), service.transaction():
+    refused = pytest.raises(errors.InsufficientPrivilege, match="another account")
+    with refused, service.transaction():
         service.execute("UPDATE accounts SET head = head + 1")
         with service.cursor().copy(COPY) as copy:
             for account, position in ((scene.mine, 8), (scene.theirs, 8)):
@@ -287,8 +296,8 @@ def test_events_that_do_not_follow_the_log_are_refused(
 ) -> None:
     """Without taking the position, with a gap before it, far off, and in the place of another."""
     position, taken = account_position
-    refused = (errors.IntegrityConstraintViolation, errors.UniqueViolation)
-    with pytest.raises(refused), service.transaction():
+    refused = pytest.raises((errors.IntegrityConstraintViolation, errors.UniqueViolation))
+    with refused, service.transaction():
         service.execute("UPDATE accounts SET head = head + %s", (taken if position != 8 else 0,))
         service.execute(INSERT, {"account": scene.mine, "position": position})
 
@@ -391,11 +400,10 @@ def test_the_account_ends_with_its_transaction(scene: Scene) -> None:
 
 
 def test_an_account_set_in_a_nested_transaction_ends_with_the_outer(scene: Scene) -> None:
-    """set_config(..., true) outlives an inner transaction, so the ledger never nests them; and it ends with the outer."""
+    """set_config(..., true) outlives an inner transaction, so the ledger never nests them; it ends with the outer."""
     with opened(scene.urls.service_url, pool_size_max=1) as store:
-        with store.transaction(scene.mine) as connection:
-            with connection.transaction():
-                connection.execute("SELECT set_config('ledger.account_id', %s, true)", (str(scene.theirs),))
+        with store.transaction(scene.mine) as connection, connection.transaction():
+            connection.execute("SELECT set_config('ledger.account_id', %s, true)", (str(scene.theirs),))
         with store.transaction(scene.mine) as connection:
             assert connection.execute("SELECT DISTINCT account_id FROM account_events").fetchall() == [(scene.mine,)]
         with store.connection() as connection, pytest.raises(errors.InsufficientPrivilege):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable
-from io import BytesIO
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from ledger.json_text import canonical, join_fields, plain
 from ledger.store.shapes import NOTHING, RecordShape
 from projections.reports.cells import EXACT, RISKY, SPREADSHEET, TEXT_CELLS, escape, unescape
 from projections.reports.columns import OWN, Column, Columns, parse_header
-from projections.reports.csv_file import write_csv
+from projections.reports.csv_file import encode_rows, write_csv
 from projections.reports.postgres import Payloads
 from projections.reports.rows import ERASED_MESSAGE, find_columns, make_rows
 from projections.reports.shape import decode_payloads
@@ -157,6 +158,14 @@ def test_fast_and_careful_reading_give_the_same_cells(changes: list[RecordShape]
         )
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.integers(2, 5).flatmap(lambda width: st.lists(st.lists(TEXTS, min_size=width, max_size=width), max_size=4)))
+def test_csv_is_the_standard_librarys(rows: list[list[str]]) -> None:
+    expected = io.StringIO(newline="")
+    csv.writer(expected, lineterminator="\r\n").writerows(rows)
+    assert encode_rows(rows) == expected.getvalue().encode()
+
+
 def test_erased_change_has_a_row_that_says_so() -> None:
     change = RecordShape("contact", "r-1", after=Raw(b'{"a":"1"}'))
     columns = find_columns(pieces([change, None]), with_run_id=False)
@@ -177,7 +186,7 @@ def test_lines_end_with_crlf_and_cells_with_special_characters_are_quoted() -> N
 
 
 def xlsx_sheets(columns: Columns, rows: list[list[list[str]]], **options: Any) -> dict[str, list[list[Any]]]:
-    book = CalamineWorkbook.from_filelike(BytesIO(b"".join(write_xlsx(columns, rows, "Run R1", **options))))
+    book = CalamineWorkbook.from_filelike(io.BytesIO(b"".join(write_xlsx(columns, rows, "Run R1", **options))))
     return {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names}
 
 
