@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from werkzeug.wrappers import Response as AnyResponse
 
 from api import shown
+from api.errors import status_of
 from api.sign_in import FailedSignIns, keep_signed_in, refuse_other_sites, sign_in, sign_out, signed_in
 from bootstrap import Services
 from ledger.errors import InputError, LedgerError, NotSignedIn, Problem
@@ -64,8 +65,6 @@ def ask_to_sign_in(error: NotSignedIn) -> AnyResponse:
 
 @pages.errorhandler(LedgerError)
 def show_problem(error: LedgerError) -> tuple[str, int]:
-    from api.errors import status_of  # one map from errors to statuses, for pages and API
-
     return render_template("problem.html", problem={"title": error.title, "detail": error.message}), status_of(error)
 
 
@@ -81,8 +80,6 @@ def sign_in_form() -> AnyResponse | tuple[str, int]:
     try:
         sign_in(_services(), token)
     except LedgerError as error:
-        from api.errors import status_of
-
         return render_template("sign_in.html", next=target, error=error.message), status_of(error)
     response = redirect(target, 303)
     keep_signed_in(response, token)  # type: ignore[arg-type]
@@ -122,7 +119,7 @@ def run(run_id: str) -> str:
     row = _services().tracker(identity.account_id).get_run(run_id)
     asked = {name: request.args.get(name, "") for name in ("result", "action", "record_id", "field", "text")}
     filters = {name: value for name, value in asked.items() if value}
-    query = ChangeQuery(run_id, **filters, after=_position("after"), limit=CHANGES_A_PAGE)  # type: ignore[arg-type]
+    query = ChangeQuery(run_id, **filters, after=_position("after"), limit=CHANGES_A_PAGE)
     changes = _services().run_changes(identity.account_id).page(query)
     return render_template(
         "run.html",
@@ -152,9 +149,11 @@ def record() -> str:
     found: dict[str, Any] = {"blame": None, "history": None, "next_href": None}
     if all(asked.values()):
         records = _services().records(identity.account_id)
-        history = records.history(**asked, after=_position("after"), limit=CHANGES_A_PAGE)
+        history = records.history(
+            asked["object_type"], asked["record_id"], after=_position("after"), limit=CHANGES_A_PAGE
+        )
         found = {
-            "blame": records.blame(**asked),
+            "blame": records.blame(asked["object_type"], asked["record_id"]),
             "history": history,
             "next_href": history.next_after is not None and _href(after=str(history.next_after)),
         }
@@ -177,7 +176,7 @@ def _children(account_id: Any, row: TrackerRow) -> list[TrackerRow]:
 
 def _facts(row: TrackerRow) -> Mapping[str, str | None] | list[tuple[str, str | None]]:
     what = row.operation
-    app = what.app and " / ".join(part for part in (what.app.name, what.app.account) if part)
+    app = " / ".join(part for part in (what.app.name, what.app.account) if part) if what.app else None
     return [
         ("Status", row.status),
         ("Mode", what.mode),

@@ -36,7 +36,9 @@ class FailedSignIns:
             recent = self._recent(address)
             if len(recent) >= FAILURES_MAX:
                 wait_s = FAILURES_WITHIN_S - (time.monotonic() - recent[0])
-                raise Unavailable(f"Too many failed sign-ins. Try again in {wait_s:.0f} s.", retry_after_s=int(wait_s) + 1)
+                raise Unavailable(
+                    f"Too many failed sign-ins. Try again in {wait_s:.0f} s.", retry_after_s=int(wait_s) + 1
+                )
 
     def add(self, address: str) -> None:
         with self._lock:
@@ -52,7 +54,7 @@ class FailedSignIns:
 
 
 def sign_in(services: Services, token: str) -> Identity:
-    """Whose token it is. Raises NotSignedIn, NotPermitted for a role that may not read, Unavailable after many tries."""
+    """Whose token it is. Raises NotSignedIn, NotPermitted (a role that may not read), Unavailable (too many tries)."""
     failures: FailedSignIns = current_app.extensions["failed_sign_ins"]
     address = request.remote_addr or ""
     failures.check(address)
@@ -90,7 +92,7 @@ def signed_in(services: Services) -> Identity:
 
 def refuse_other_sites() -> None:
     """Raises NotPermitted for a request that a page of another site sent (Fetch Metadata; RFC 6454 section 7)."""
-    headers: Headers = request.headers  # type: ignore[assignment]
+    headers: Headers = request.headers
     origin = headers.get("Origin")
     site = headers.get("Sec-Fetch-Site", "same-origin")
     if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc != request.host):

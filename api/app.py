@@ -1,0 +1,106 @@
+"""The application: all routes, errors, headers, put together from services and settings."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_smorest import Api
+
+from api.changes import changes
+from api.docs import docs
+from api.errors import add_errors
+from api.health import health
+from api.logs import add_logs
+from api.metrics import add_metrics
+from api.pages import add_pages
+from api.paths import RawPaths, TextConverter
+from api.records import records
+from api.reports import reports
+from api.runs import runs
+from api.tokens import tokens
+from bootstrap import Services
+from ledger.settings import Settings
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_DESCRIPTION = (
+    "Records what bulk tools change in business records, and tells it again. Send an API token as "
+    "`Authorization: Bearer ldg_...`; errors are problem documents (RFC 9457)."
+)
+
+
+class LedgerApi(Api):  # type: ignore[misc]  # flask-smorest has no types
+    """flask-smorest without its own error answers: ours are problem documents."""
+
+    def _register_error_handlers(self) -> None:
+        pass
+
+
+def create_app(services: Services, settings: Settings) -> Flask:
+    """The WSGI application. `settings` are kept for those who ask; services come ready."""
+    app = Flask("api")
+    app.config.update(
+        API_TITLE="Audit ledger",
+        API_VERSION=_release(),
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX=None,
+        MAX_FORM_MEMORY_SIZE=64 * 1024,
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.extensions["services"], app.extensions["settings"] = services, settings
+    app.url_map.converters["text"] = TextConverter
+    app.url_map.merge_slashes = False
+    add_logs(app)
+    add_metrics(app, services)
+    add_errors(app)
+    app.register_blueprint(health)
+    app.register_blueprint(docs)
+    _add_api(app)
+    add_pages(app)
+    app.after_request(_add_headers)
+    app.wsgi_app = RawPaths(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_api(app: Flask) -> None:
+    spec = {
+        "info": {"description": _DESCRIPTION},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}],
+    }
+    api = LedgerApi(app, spec_kwargs=spec)
+    api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
+    for blueprint in (runs, changes, reports, records, tokens):
+        api.register_blueprint(blueprint)
+
+    def document() -> dict[str, Any]:
+        found: dict[str, Any] = api.spec.to_dict()
+        return found
+
+    app.extensions["openapi"] = document
+    app.add_url_rule("/v1/openapi.json", "openapi", lambda: document())
+
+
+def _add_headers(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", POLICY)
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    if request.endpoint != "static":
+        headers.setdefault("Cache-Control", "private, no-cache")
+        headers.add("Vary", "Authorization, Cookie")
+    if request.is_secure:
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    return response
+
+
+def _release() -> str:
+    try:
+        return version("audit-ledger")
+    except PackageNotFoundError:
+        return "0"

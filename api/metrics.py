@@ -1,0 +1,93 @@
+"""Metrics for Prometheus. Labels are routes, methods, statuses and projections: never a customer's values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from bootstrap import Services
+from ledger.errors import LedgerError
+from ledger.service import Accepted
+
+metrics = Blueprint("metrics", __name__)
+
+
+class Metrics:
+    """The counters of one application."""
+
+    def __init__(self, services: Services) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "ledger_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "ledger_request_seconds", "Time until the answer began.", ("method", "route"), registry=self.registry
+        )
+        self.batches = Counter("ledger_batches", "Batches recorded over HTTP.", registry=self.registry)
+        self.registry.register(LagCollector(services))
+
+
+class LagCollector(Collector):
+    """How far the views are behind, looked up when it is asked for."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        behind = GaugeMetricFamily("ledger_projection_behind", "Events not yet in the view.", labels=["projection"])
+        stopped = GaugeMetricFamily("ledger_projection_stopped", "Accounts whose view stands.", labels=["projection"])
+        reachable = GaugeMetricFamily("ledger_database_up", "1 where the database answers.")
+        worst: dict[str, tuple[int, int]] = {}
+        try:
+            for each in self._services.lag():
+                most, failures = worst.get(each.projection, (0, 0))
+                worst[each.projection] = (max(most, each.behind), failures + (each.failure is not None))
+            reachable.add_metric([], 1)
+        except LedgerError:
+            reachable.add_metric([], 0)
+        for name, (most, failures) in worst.items():
+            behind.add_metric([name], most)
+            stopped.add_metric([name], failures)
+        yield from (behind, stopped, reachable)
+
+
+def add_metrics(app: Flask, services: Services) -> None:
+    """Counts every request of the application and shows the counts at /metrics."""
+    app.extensions["metrics"] = Metrics(services)
+    app.before_request(_start)
+    app.after_request(_count)
+    app.register_blueprint(metrics)
+
+
+def count_changes(_: Accepted) -> None:
+    """Counts a batch that was recorded."""
+    _metrics().batches.inc()
+
+
+@metrics.get("/metrics")
+def show_metrics() -> Response:
+    return Response(generate_latest(_metrics().registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _metrics() -> Metrics:
+    found = current_app.extensions["metrics"]
+    assert isinstance(found, Metrics)
+    return found
+
+
+def _start() -> None:
+    g.began = time.perf_counter()
+
+
+def _count(response: Response) -> Response:
+    route = request.url_rule.rule if request.url_rule else "none"
+    method = request.method if request.method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS") else "other"
+    found = _metrics()
+    found.requests.labels(method, route, str(response.status_code)).inc()
+    found.seconds.labels(method, route).observe(time.perf_counter() - g.get("began", time.perf_counter()))
+    return response

@@ -1,0 +1,15 @@
+"""Bodies of requests that are not runs (those are in ledger.wire.runs)."""
+
+from __future__ import annotations
+
+from ledger.access import ROLES, TOKEN_NAME_CHARACTERS_MAX
+from ledger.wire.fields import Choice, Instant, Text
+from ledger.wire.runs import StrictSchema
+
+
+class MakeTokenSchema(StrictSchema):
+    """Body of `POST /v1/tokens`."""
+
+    role = Choice(*ROLES, required=True)
+    name = Text(required=True, length_max=TOKEN_NAME_CHARACTERS_MAX)
+    expires_at = Instant(allow_none=True)

@@ -1,0 +1,122 @@
+"""`ledger serve`: API, pages and projections in one process, ended cleanly by SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+import structlog
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+
+import bootstrap
+from api.app import create_app
+from api.logs import configure_logs
+from bootstrap import Services
+from ledger.settings import Settings
+
+BODY_BYTES_MAX = 2**62
+"""waitress' own limit is 1 GiB; NDJSON may be of any length."""
+DRAIN_WITHIN_S = 60.0
+"""How long running requests may take to end after SIGTERM."""
+LOOK_S = 0.5
+_log = structlog.get_logger("api.serve")
+
+
+def serve(
+    services: Services, settings: Settings, *, follow: bool = True, on_ready: Callable[[str], None] = lambda _: None
+) -> None:
+    """Serves until SIGTERM or SIGINT: then no new connection, what runs is finished, the follower's batch too.
+
+    `on_ready` is told the URL once connections are accepted.
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    stopping = Event()
+    sockets: dict[int, Any] = {}
+    server: Any = create_server(
+        create_app(services, settings),
+        map=sockets,
+        host=settings.host,
+        port=settings.port,
+        threads=max(2, settings.pool_size_max - 2),
+        max_request_body_size=BODY_BYTES_MAX,
+        ident=None,
+    )
+    bootstrap.tune_process()
+    with _signals(stopping), _follower(services, stopping if follow else None):
+        address = f"http://{_shown(settings.host)}:{_port(server)}"
+        _log.info("serving", url=address, follow=follow)
+        on_ready(address)
+        while not stopping.is_set():
+            wasyncore.loop(timeout=LOOK_S, use_poll=True, map=sockets, count=1)
+        _drain(server, sockets)
+    _log.info("stopped")
+
+
+def _drain(server: Any, sockets: dict[int, Any]) -> None:
+    """waitress drops what runs when its loop ends, so it goes on here until no channel has a request.
+
+    A request that has not come in whole is not waited for: nothing of it was recorded.
+    """
+    server.adj.connection_limit = 0  # accepts nothing more
+    deadline = time.monotonic() + DRAIN_WITHIN_S
+    while busy := _close_idle(sockets):
+        if time.monotonic() > deadline:
+            _log.warning("stopped while requests were running", requests=busy)
+            break
+        wasyncore.loop(timeout=0.05, use_poll=True, map=sockets, count=1)
+    server.task_dispatcher.shutdown()
+    server.close()
+
+
+def _close_idle(sockets: dict[int, Any]) -> int:
+    """Closes the connections that have no request; how many have one."""
+    channels = [one for one in list(sockets.values()) if isinstance(one, HTTPChannel)]
+    busy = [one for one in channels if one.requests or one.total_outbufs_len]
+    for channel in channels:
+        if channel not in busy:
+            channel.handle_close()
+    return len(busy)
+
+
+@contextmanager
+def _follower(services: Services, stopping: Event | None) -> Iterator[None]:
+    """The projections of all accounts, in a thread of their own."""
+    if stopping is None:
+        yield
+        return
+    thread = Thread(target=services.follower().follow, args=(stopping,), name="follower")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+@contextmanager
+def _signals(stopping: Event) -> Iterator[None]:
+    def stop(number: int, _: object) -> None:
+        _log.info("stopping", signal=signal.Signals(number).name)
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _port(server: Any) -> int:
+    listening = getattr(server, "effective_listen", None)
+    return int(listening[0][1] if listening else server.effective_port)
