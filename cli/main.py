@@ -52,12 +52,15 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def main(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,  # noqa: ARG002 - it is always `ledger`
+        **extra: Any,
     ) -> Any:
         """Ends the process: 0, or the exit code of the error (cli.errors)."""
         extra["standalone_mode"] = False
         try:
-            code = super().main(args, prog_name or "ledger", **extra)
+            code = super().main(args, "ledger", **extra)
         except click.UsageError as error:
             error.show()
             sys.exit(EXIT_USAGE)

@@ -38,7 +38,7 @@ def project(ctx: click.Context, /, once: bool) -> None:
 @click.argument("projection")
 @click.pass_context
 def rebuild(ctx: click.Context, /, projection: str) -> None:
-    """Fill a view anew from the log (tracker, run_changes, records, activity_daily); readers see the old rows till then."""
+    """Fill a view (tracker, run_changes, records, activity_daily) anew from the log, beside the one that is read."""
     import bootstrap
 
     with open_session(ctx) as session:

@@ -146,7 +146,7 @@ def _at_line(error: InputError, number: int) -> InputError:
     place = f" at {first.pointer}" if first.pointer else ""
     found = f" Found {first.found}" if first.found else ""
     expected = f", expected {first.expected}" if first.expected else ""
-    return type(error)(
+    return BadLine(
         f"Line {number}{place}: {first.detail}{found}{expected}{'.' if found or expected else ''} "
         "Nothing of this line was recorded; mend it and import again: runs that are recorded are passed over.",
         problems=problems,

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ledger.errors import InputError, Problem, TooLarge
+from ledger.errors import BadLine, Problem, TooLarge
 
 RUN_LINE_BYTES_MAX = 512 * 1024 * 1024
 """One run with its changes: held in memory about twice while it is recorded. A million changes of some 400 bytes."""
@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 
 def read_lines(file: io.RawIOBase | io.BufferedIOBase, *, line_bytes_max: int = RUN_LINE_BYTES_MAX) -> Iterator[Line]:
-    """The lines that are not blank. Raises TooLarge for one over the limit, InputError for broken gzip."""
+    """The lines that are not blank. Raises TooLarge for one over the limit, BadLine for broken gzip."""
     stream: io.BufferedReader = io.BufferedReader(file, READ_BYTES)
     if stream.peek(2)[:2] == _GZIP_MAGIC:
         stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), READ_BYTES)
@@ -41,7 +41,7 @@ def _read_line(stream: io.BufferedReader, number: int, line_bytes_max: int) -> b
         text = stream.readline(line_bytes_max + 2)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         problem = Problem("The gzip data is damaged or cut off.", line=number, found=str(error), expected="gzip data")
-        raise InputError(
+        raise BadLine(
             f"Line {number}: the gzip data is damaged or cut off ({error}). The lines before it were read.",
             problems=(problem,),
         ) from error
