@@ -10,6 +10,7 @@ from threading import Event, Thread
 from typing import Any
 
 import structlog
+from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
@@ -18,6 +19,7 @@ import bootstrap
 from api.app import create_app
 from api.logs import configure_logs
 from bootstrap import Services
+from ledger.errors import Conflict
 from ledger.settings import Settings
 
 BODY_BYTES_MAX = 2**62
@@ -38,15 +40,7 @@ def serve(
     configure_logs(settings.log_level, settings.log_format)
     stopping = Event()
     sockets: dict[int, Any] = {}
-    server: Any = create_server(
-        create_app(services, settings),
-        map=sockets,
-        host=settings.host,
-        port=settings.port,
-        threads=max(2, settings.pool_size_max - 2),
-        max_request_body_size=BODY_BYTES_MAX,
-        ident=None,
-    )
+    server = _listen(create_app(services, settings), settings, sockets)
     bootstrap.tune_process()
     with _signals(stopping), _follower(services, stopping if follow else None):
         address = f"http://{_shown(settings.host)}:{_port(server)}"
@@ -56,6 +50,24 @@ def serve(
             wasyncore.loop(timeout=LOOK_S, use_poll=True, map=sockets, count=1)
         _drain(server, sockets)
     _log.info("stopped")
+
+
+def _listen(app: Flask, settings: Settings, sockets: dict[int, Any]) -> Any:
+    """Raises Conflict where the address cannot be had."""
+    try:
+        return create_server(
+            app,
+            map=sockets,
+            host=settings.host,
+            port=settings.port,
+            threads=max(2, settings.pool_size_max - 2),
+            max_request_body_size=BODY_BYTES_MAX,
+            ident=None,
+        )
+    except (OSError, ValueError) as error:
+        raise Conflict(
+            f"Cannot listen on {settings.host} port {settings.port}: {error}. Choose another with --host and --port."
+        ) from error
 
 
 def _drain(server: Any, sockets: dict[int, Any]) -> None:
