@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from uuid import UUID
 
@@ -14,15 +14,18 @@ from ledger.domain.record import event_type_for
 from ledger.domain.run import Run
 from ledger.domain.tally import tally_of
 from ledger.errors import BadLine, Problem
-from ledger.ids import outcome_stream_id, record_stream_bytes
+from ledger.ids import outcome_stream_id, record_streams
 from ledger.store.mapper import to_new_event
 from ledger.store.rows import BLOCK_ROWS, NewEvent
 from ledger.store.shapes import NOTHING, RecordShape
 from ledger.wire.changes import ChangeLine, Lines, parse_instant, parse_lines
 
 _ENCODER = msgspec.json.Encoder()
-_IMPLIED = frozenset(("create", "update", "delete", "none"))
-"""Actions that the topic of a succeeded change tells already."""
+_TOPICS = {
+    (action, "succeeded"): (event_type_for(action, "succeeded").TOPIC, True)
+    for action in ("create", "update", "delete", "none")
+}
+"""Topics of ordinary changes, which tell the action already."""
 _NULL = b"null"
 _UNKNOWN = Raw(_NULL)
 _ABSENT = (b"", _NULL)
@@ -51,37 +54,41 @@ def _block_events(account_id: UUID, run: Run, offset: int, lines: Lines, changes
     default_type = run.operation.object_type
     actor = run.operation.user.shown if run.operation.user else None
     preview = run.operation.mode == "preview"
-    account, apart, run_id = account_id.bytes, outcome_stream_id(account_id, run.run_id).bytes, run.run_id
+    apart, run_id = outcome_stream_id(account_id, run.run_id).bytes, run.run_id
+    streams: dict[str, Callable[[str], bytes]] = {}
+    encode = _ENCODER.encode
     events: list[NewEvent] = []
-    for index, change in enumerate(changes):
-        object_type, record_id, action = change.object_type or default_type, change.record_id, change.action
+    for sequence, change in enumerate(changes, offset + 1):
+        record_id, object_type, action, result, occurred_at = (
+            change.record_id, change.object_type or default_type, change.action, change.result, change.occurred_at
+        )  # fmt: skip
         if object_type is None:
-            raise _no_object_type(lines.numbers[index])
-        after, details = change.after, change.details
-        shape = RecordShape(
-            object_type,
-            record_id,
-            None if action in _IMPLIED and change.result == "succeeded" else action,
-            _stored_before(action, change.before),
-            NOTHING if bytes(after) in _ABSENT else after,
-            change.message,
-            change.label,
-            change.link,
-            NOTHING if bytes(details) in _ABSENT else details,
-            actor,
-            preview,
-        )
-        events.append(
-            NewEvent(
-                apart if preview or record_id is None else record_stream_bytes(account, object_type, record_id),
-                None,
-                event_type_for(action, change.result).TOPIC,
-                run_id,
-                offset + index + 1,
-                None if change.occurred_at is None else parse_instant(change.occurred_at),
-                _ENCODER.encode(shape),
+            raise _no_object_type(lines.numbers[sequence - offset - 1])
+        topic, implied = _TOPICS.get((action, result)) or (event_type_for(action, result).TOPIC, False)
+        payload = encode(
+            RecordShape(
+                object_type,
+                record_id,
+                None if implied else action,
+                _stored_before(action, change.before),
+                NOTHING if bytes(change.after) in _ABSENT else change.after,
+                change.message,
+                change.label,
+                change.link,
+                NOTHING if bytes(change.details) in _ABSENT else change.details,
+                actor,
+                preview,
             )
         )
+        if preview or record_id is None:
+            stream = apart
+        else:
+            stream_of = streams.get(object_type)
+            if stream_of is None:
+                stream_of = streams[object_type] = record_streams(account_id.bytes, object_type)
+            stream = stream_of(record_id)
+        happened_at = None if occurred_at is None else parse_instant(occurred_at)
+        events.append(NewEvent(stream, None, topic, run_id, sequence, happened_at, payload))
     return events
 
 
