@@ -38,6 +38,8 @@ class CellForm:
 
     def cell(self, value: Any) -> str:
         """The cell of a field's value."""
+        if value.__class__ is int and value >= 0:
+            return str(value)
         if value.__class__ is str:
             text = _quoted_if_needed(value) if self.exact else value
         elif value is None:
@@ -46,9 +48,9 @@ class CellForm:
             text = bytes(value).decode() if value.__class__ is Raw else encode(value).decode()
         return escape(text) if self.escapes else text
 
-    def text_cell(self, text: str | None) -> str:
+    def text_cell(self, text: str) -> str:
         """The cell of one of our own texts (message, record id, label, link); these are never quoted."""
-        return escape(text or "") if self.escapes else text or ""
+        return "'" + text if self.escapes and text and text[0] in RISKY else text
 
 
 SPREADSHEET = CellForm(RISKY, UNKNOWN_SHOWN, exact=False, escapes=True)

@@ -14,6 +14,7 @@ from ledger.errors import InputError, NoReport, Problem
 from ledger.store.database import Database
 from ledger.store.event_store import AccountStore
 from projections.families import Families
+from projections.reports.ahead import read_ahead
 from projections.reports.cells import EXACT, SPREADSHEET, TEXT_CELLS
 from projections.reports.csv_file import write_csv
 from projections.reports.ndjson_file import write_ndjson
@@ -101,7 +102,7 @@ class Reports:
         return write_csv(columns, make_rows(self._payloads(run_ids), columns, cells), cells)
 
     def _payloads(self, run_ids: list[str]) -> Iterator[Payloads]:
-        return chain.from_iterable(map(self._reader.payloads, run_ids))
+        return read_ahead(chain.from_iterable(map(self._reader.payloads, run_ids)))
 
 
 def _check_can_be_empty(run: Run) -> None:

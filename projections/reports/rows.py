@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-
-from msgspec import UNSET
+from collections.abc import Callable, Iterable, Iterator
 
 from projections.reports.cells import CellForm
-from projections.reports.columns import ACTION, OBJECT_TYPE, RESULT, RUN_ID, Columns
+from projections.reports.columns import ACTION, OBJECT_TYPE, RUN_ID, Columns
 from projections.reports.postgres import Payloads
 from projections.reports.shape import ReportShape, decode_payloads
 
@@ -16,12 +13,14 @@ CELLS_MAX = 200_000
 """Cells held at once: rows of thousands of columns are made a few at a time."""
 ERASED_MESSAGE = "(The content of this change was erased.)"
 
-_ACTIONS = {
-    "record-created": "create",
-    "record-updated": "update",
-    "record-deleted": "delete",
-    "record-unmodified": "none",
+_OUTCOMES = {
+    "record-created": ("succeeded", "create"),
+    "record-updated": ("succeeded", "update"),
+    "record-deleted": ("succeeded", "delete"),
+    "record-unmodified": ("succeeded", "none"),
+    "record-failed": ("failed", ""),
 }
+"""Topic to result and action; a failed change, and one of another action, holds its action itself."""
 _MESSAGE, _RECORD_ID, _LABEL, _LINK = 1, 2, 3, 4
 
 
@@ -49,54 +48,46 @@ def find_columns(pieces: Iterable[Payloads], *, with_run_id: bool) -> Columns:
 def make_rows(pieces: Iterable[Payloads], columns: Columns, form: CellForm) -> Iterator[list[list[str]]]:
     """The rows of these changes, some at a time."""
     rows_max = max(1, CELLS_MAX // len(columns))
-    maker = _RowMaker(columns, form)
     for piece in pieces:
-        changes = zip(decode_payloads(piece.block), piece.topics, strict=True)
-        while rows := [maker.row(piece.run_id, shape, topic) for shape, topic in islice(changes, rows_max)]:
-            yield rows
+        shapes, make_row = decode_payloads(piece.block), _row_maker(columns, form, piece.run_id)
+        assert len(shapes) == len(piece.topics)
+        for start in range(0, len(shapes), rows_max):
+            stop = start + rows_max
+            yield list(map(make_row, shapes[start:stop], piece.topics[start:stop]))
 
 
-class _RowMaker:
-    def __init__(self, columns: Columns, form: CellForm) -> None:
-        own = columns.own
-        start = len(own)
-        self._at = {name: start + 2 * number for number, name in enumerate(columns.fields)}
-        end = start + 2 * len(columns.fields)
-        self._details_at = {name: end + number for number, name in enumerate(columns.details)}
-        self._action_at = own.index(ACTION)
-        self._type_at = own.index(OBJECT_TYPE) if columns.with_object_type else None
-        self._run_at = own.index(RUN_ID) if columns.with_run_id else None
-        self._blank = [""] * len(columns)
-        self._form = form
-        assert own[0] == RESULT
+def _row_maker(  # noqa: C901  one closure without calls: here a report of a million changes spends its time
+    columns: Columns, form: CellForm, run_id: str
+) -> Callable[[ReportShape | None, str], list[str]]:
+    """The function from a change and its topic to its row."""
+    own, marks, cell, own_cell = columns.own, form.marks, form.cell, form.text_cell
+    at = {name: len(own) + 2 * number for number, name in enumerate(columns.fields)}
+    details_start = len(own) + 2 * len(columns.fields)
+    details_at = {name: details_start + number for number, name in enumerate(columns.details)}
+    action_at = own.index(ACTION)
+    type_at = own.index(OBJECT_TYPE) if columns.with_object_type else None
+    blank = [""] * len(columns)
+    if columns.with_run_id:
+        blank[own.index(RUN_ID)] = own_cell(run_id)
 
-    def row(self, run_id: str, shape: ReportShape | None, topic: str) -> list[str]:
-        row = self._blank.copy()
-        row[0] = "failed" if topic == "record-failed" else "succeeded"
-        text = self._form.text_cell
-        if self._run_at is not None:
-            row[self._run_at] = text(run_id)
+    def make_row(shape: ReportShape | None, topic: str) -> list[str]:  # noqa: C901
+        row = blank.copy()
+        row[0], row[action_at] = _OUTCOMES[topic]
         if shape is None:
             row[_MESSAGE] = ERASED_MESSAGE
-            row[self._action_at] = _ACTIONS.get(topic, "")
             return row
-        row[self._action_at] = shape.action or _ACTIONS.get(topic, "update")
+        if shape.action:
+            row[action_at] = shape.action
         if shape.message:
-            row[_MESSAGE] = text(shape.message)
+            row[_MESSAGE] = own_cell(shape.message)
         if shape.record_id:
-            row[_RECORD_ID] = text(shape.record_id)
+            row[_RECORD_ID] = own_cell(shape.record_id)
         if shape.label:
-            row[_LABEL] = text(shape.label)
+            row[_LABEL] = own_cell(shape.label)
         if shape.link:
-            row[_LINK] = text(shape.link)
-        if self._type_at is not None:
-            row[self._type_at] = text(shape.object_type)
-        self._fill_values(row, shape)
-        return row
-
-    def _fill_values(self, row: list[str], shape: ReportShape) -> None:
-        """The hot loop: most values are texts that stand in their cell as they are."""
-        marks, cell, at = self._form.marks, self._form.cell, self._at
+            row[_LINK] = own_cell(shape.link)
+        if type_at is not None:
+            row[type_at] = own_cell(shape.object_type)
         before, after = shape.before, shape.after
         if before:
             for name, value in before.items():
@@ -108,7 +99,10 @@ class _RowMaker:
                 row[at[name] + 1] = value if as_it_is else cell(value)
             if before is None:
                 for name in after:
-                    row[at[name]] = self._form.unknown
-        if shape.details is not UNSET and shape.details:
+                    row[at[name]] = form.unknown
+        if shape.details:
             for name, value in shape.details.items():
-                row[self._details_at[name]] = cell(value)
+                row[details_at[name]] = cell(value)
+        return row
+
+    return make_row
