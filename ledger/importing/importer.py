@@ -85,9 +85,10 @@ class Importer:
         if started.run.status != "running":
             return ImportedRun(run_id, "passed_over", len(document.changes), 0)
         accepted = before
-        for state in self._ledger.record_batches(run_id, _blocks(document.lines(before)), offset=before):
-            self._on_changes(state.accepted - accepted)
-            accepted = state.accepted
+        if before < len(document.changes):
+            for state in self._ledger.record_batches(run_id, _blocks(document.lines(before)), offset=before):
+                self._on_changes(state.accepted - accepted)
+                accepted = state.accepted
         if document.error is None:
             self._ledger.finish_run(run_id, finished_at=document.finished_at)
         else:

@@ -11,6 +11,7 @@ import pytest
 
 from ledger.embedded import DatabaseUrls
 from tests.command import ROOT, Command
+from tests.conftest import temporary_home
 
 CHANGES = b"""{"record_id":"1","action":"create","after":{"name":"Ann","age":1.10}}
 {"record_id":"2","action":"create","after":{"name":"Bob\\u001b[31m"}}
@@ -191,3 +192,14 @@ def test_database_without_tables_says_what_to_do(empty_database: DatabaseUrls) -
     assert command("migrate").stderr.strip() == "Nothing to do: the schema is the newest."
     command("account", "add", "default")
     assert command("runs", "--json").document["runs"] == []
+
+
+def test_command_starts_and_prepares_a_database_of_its_own() -> None:
+    with temporary_home() as home:
+        ledger = Command(home=home)
+        ledger("run", "start", "--run-id", "r-1", "--object-type", "contact")
+        ledger("run", "changes", "r-1", stdin=CHANGES)
+        assert ledger("show", "r-1", "--json").document["tally"]["processed"] == 4
+        shown = ledger.process("runs", "--json")
+    assert shown.code == 0, shown.stderr
+    assert [row["run_id"] for row in shown.document["runs"]] == ["r-1"]
