@@ -47,6 +47,9 @@ def import_runs(ctx: click.Context, /, file: Path, as_json: bool) -> None:
                     counts[run.outcome] += 1
                     counts["changes"] += run.recorded
                     progress.advance(0, source.share)
+            except KeyboardInterrupt:
+                session.remark(f"Stopped after {counts['changes']:,} changes. Start the same import again to go on.")
+                raise
             finally:
                 session.services.flush(account_id)
         session.remark(

@@ -70,9 +70,6 @@ class LazyGroup(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             sys.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:  # the reader, `head` for one, has enough
-            sys.stdout = None
-            sys.exit(0)
         except LedgerError as error:
             sys.exit(report(error))
         sys.exit(code if isinstance(code, int) else 0)
