@@ -2,6 +2,8 @@
 
 One producer, 100,000 changes of about 200 bytes, batches of 5,000, random record ids: through ledger.service, and
 through HTTP to a `ledger serve` process. Each round measures all four in turn; the ratios are medians over the rounds.
+The bare COPY goes into an emptied table with the columns and indexes of `events`, so each round has a database of its
+own, whose log is empty too: COPY slows down as its indexes grow. How that goes on is what benchmarks/growth.py asks.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import psycopg
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.setting import (
@@ -44,19 +49,19 @@ GOALS = {"service": ">= 0.5", "http": ">= 0.35", "service_to_stock": ">= 5"}
 def main() -> None:
     body = change_lines(CHANGES)
     print(f"{CHANGES:,} changes, {len(body) / CHANGES:.0f} bytes each, {ROUNDS} rounds", flush=True)
-    with fresh_database() as urls, services_on(urls) as services, serving(urls) as port:
-        account = services.accounts().ensure("append").account_id
-        token = services.tokens(account).make("producer", "benchmark")[0]
-        by_service(services, account, body)  # a first round, not counted, whose rows are what the limit copies
-        limit, stock = CopyLimit(urls.owner_url, account), stock_recorder(urls)
+    with fresh_database() as urls:
+        with a_round(urls, "first") as (first_urls, services, account, port, token):  # not counted
+            by_service(services, account, body)
+            by_http(port, token, body)
+            limit, stock = CopyLimit(first_urls.owner_url, account), stock_recorder(first_urls)
         limit.measure()
         rounds: dict[str, list[float]] = {"limit": [], "service": [], "http": [], "stock": []}
         for number in range(ROUNDS):
-            account = new_account(services, f"append-{number}")
-            rounds["limit"].append(limit.measure())
-            rounds["service"].append(by_service(services, account, body))
-            rounds["http"].append(by_http(port, token, body))
-            rounds["stock"].append(by_stock(stock, body))
+            with a_round(urls, f"round_{number}") as (_, services, account, port, token):
+                rounds["limit"].append(limit.measure())
+                rounds["service"].append(by_service(services, account, body))
+                rounds["http"].append(by_http(port, token, body))
+                rounds["stock"].append(by_stock(stock, body))
             print("  ".join(f"{name} {rates[-1]:,.0f}/s" for name, rates in rounds.items()), flush=True)
         limit.close()
         stock.datastore.close()
@@ -68,8 +73,29 @@ def main() -> None:
     conclude("append", ratios, GOALS, rates={name: round(middle(rates)) for name, rates in rounds.items()})
 
 
-def by_service(services: Services, account: object, body: bytes) -> float:
-    ledger = services.ledger(account)  # type: ignore[arg-type]
+class Round(NamedTuple):
+    """What one round works on: an empty log, through the service and through a server's port."""
+
+    urls: DatabaseUrls
+    services: Services
+    account: UUID
+    port: int
+    token: str
+
+
+@contextmanager
+def a_round(urls: DatabaseUrls, name: str) -> Iterator[Round]:
+    """A copy of the migrated database, with nothing in it, served."""
+    with psycopg.connect(urls.owner_url.replace("@/ledger?", "@/postgres?"), autocommit=True) as administrator:
+        administrator.execute(sql.SQL("CREATE DATABASE {} TEMPLATE ledger").format(sql.Identifier(name)))
+    own = DatabaseUrls(*(url.replace("@/ledger?", f"@/{name}?") for url in (urls.owner_url, urls.service_url)))
+    with services_on(own) as services, serving(own) as port:
+        account = new_account(services, "append")
+        yield Round(own, services, account, port, services.tokens(account).make("producer", "benchmark")[0])
+
+
+def by_service(services: Services, account: UUID, body: bytes) -> float:
+    ledger = services.ledger(account)
     run = ledger.start_run(Operation(object_type="contact")).run
     took = seconds(lambda: ledger.record_changes(run.run_id, blocks_of(body), offset=0))
     assert ledger.finish_run(run.run_id).run.accepted == CHANGES
