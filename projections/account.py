@@ -26,6 +26,7 @@ from projections.tracking.postgres import (
     fail,
     generations,
     lock_at,
+    refresh_statistics,
 )
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class AccountProjections:
                     break
                 if not self.step(groups[0]):
                     done.update(generation.name for generation in groups[0])
+        with self._database.connection() as connection:
+            refresh_statistics(connection)
         return min((generation.position for generation in self.live()), default=0)
 
     def reading_ahead(self) -> AbstractContextManager[None]:

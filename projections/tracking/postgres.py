@@ -96,6 +96,11 @@ def give_lease_back(connection: Connection[Any], account_id: UUID, purpose: str,
     connection.execute(_GIVE_LEASE_BACK, (account_id, purpose, holder))
 
 
+def refresh_statistics(connection: Connection[Any]) -> None:
+    """Lets the planner know of a bulk of new runs; does nothing after a few."""
+    connection.execute("SELECT ledger_analyze_tracker()")
+
+
 # Rebuilding.
 
 _LOCK_LIVE = """

@@ -47,6 +47,7 @@ _EQUALS: dict[str, LiteralString] = {
 _TYPE: LiteralString = (
     "y.account_id = %(account)s AND y.generation = %(generation)s AND y.object_type = {} AND y.preview = {}"
 )
+_IS_OF_RARE_TYPE: LiteralString = "t.run_id = ANY (ARRAY(SELECT y.run_id FROM tracker_types y WHERE {}))"
 _BY_TYPE: LiteralString = (
     "tracker_types y JOIN tracker t ON t.account_id = %(account)s AND t.generation = %(generation)s"
     " AND t.run_id = y.run_id"
@@ -135,12 +136,16 @@ class Question:
     ) -> sql.Composed:
         preview, types, conditions = branch
         source, alias, where = sql.SQL("tracker t"), "t", [*self._filters, *conditions]
-        if types and (order[0] == "started_at" or self._is_rare(types[0])):
-            source, alias = sql.SQL(_BY_TYPE), "y" if order[0] == "started_at" else "t"
+        if types and order[0] == "started_at":
+            source, alias = sql.SQL(_BY_TYPE), "y"
             where.append(sql.SQL(_TYPE).format(self._value(types[0]), preview))
             types = types[1:]
         else:
             where.append(sql.SQL("t.preview = {}").format(preview))
+        if types and alias == "t" and self._is_rare(types[0]):
+            of_type = sql.SQL(_TYPE).format(self._value(types[0]), preview)
+            where.append(sql.SQL(_IS_OF_RARE_TYPE).format(of_type))
+            types = types[1:]
         where += [sql.SQL(_HAS_TYPE).format(self._value(object_type), preview) for object_type in types]
         if place is not None:
             where.append(self._after(order, alias))
