@@ -24,7 +24,7 @@ class LedgerCommand:
 
     def __init__(self, home: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
-        self.environment = kept | {"LEDGER_HOME": str(home)}
+        self.environment = kept | {"LEDGER_HOME": str(home), "LEDGER_LOG_LEVEL": "warning"}
         self._program = [sys.executable, "-m", "cli.main"]
 
     def lines(self, *arguments: str) -> Iterator[str]:
