@@ -23,6 +23,7 @@ from projections.tracking.postgres import (
     Generation,
     add_first_generations,
     advance,
+    commit_soon,
     fail,
     generations,
     lock_at,
@@ -115,6 +116,7 @@ class AccountProjections:
             if folded is None:
                 return False
             with self._database.transaction(self._account_id) as connection:
+                commit_soon(connection)
                 if all(lock_at(connection, self._account_id, generation) for generation in group):
                     self._write(connection, group, folded)
             return True

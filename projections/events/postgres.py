@@ -15,7 +15,7 @@ from ledger.store.mapper import decode_shape
 from ledger.store.shapes import RunStartedShape
 from projections.events.batch import Batch, Change, RunFact, StoredRow, decode_rows
 
-BATCH_EVENTS = 5_000
+BATCH_EVENTS = 8_000
 """Events a transaction: long enough that its commit costs little, short enough that readers follow closely."""
 STARTS_KEPT_MAX = 10_000
 """Runs whose beginning a reader remembers, some 20 MB."""

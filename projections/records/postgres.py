@@ -49,16 +49,18 @@ class RecordsProjection:
 
     name = "records"
 
-    def fold(self, batch: Batch) -> RecordRows:
-        return fold(batch)
+    def fold(self, batch: Batch) -> tuple[bytes, ...]:
+        """The rows as columns ready to be sent, so that this too is done while another batch is being written."""
+        rows = fold(batch)
+        return _columns(rows) if rows else ()
 
-    def write(self, connection: Connection[Any], account_id: UUID, generation: int, rows: RecordRows) -> None:
+    def write(self, connection: Connection[Any], account_id: UUID, generation: int, rows: tuple[bytes, ...]) -> None:
         if not rows:
             return
         cursor = connection.cursor()
         for array_type, dumper in _DUMPERS.items():
             cursor.adapters.register_dumper(array_type, dumper)
-        cursor.execute(_MERGE, (account_id, generation, *_columns(rows)))
+        cursor.execute(_MERGE, (account_id, generation, *rows))
 
     def remove(self, connection: Connection[Any], account_id: UUID, generation: int, limit: int) -> int:
         parameters = {"account": account_id, "generation": generation, "limit": limit}
