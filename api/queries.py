@@ -39,7 +39,7 @@ def read_query(schema: type[Schema], account_id: UUID | None = None) -> dict[str
     _raise_if(problems)
     position = found.pop(POSITION_PARAMETER, None)
     if position is not None and account_id is not None:
-        services().wait_for(account_id, position, WAIT_S)
+        _wait(account_id, position)
     return found
 
 
@@ -55,7 +55,7 @@ def read_run_query(account_id: UUID) -> RunQuery:
             position = WholeNumber().deserialize(waited[0])
         except ValidationError as error:
             _raise_if([_of_parameter(one, POSITION_PARAMETER) for one in problems_of(error.messages, ())])
-        services().wait_for(account_id, position, WAIT_S)
+        _wait(account_id, position)
     return query
 
 
@@ -79,6 +79,17 @@ def moment_of(found: dict[str, Any]) -> Moment:
             case _:
                 return Moment.before_run(value)
     return Moment.now()
+
+
+def _wait(account_id: UUID, position: int) -> None:
+    """Raises NotCaughtUp, InputError for a position that no event has."""
+    head = services().ledger(account_id).store.recorder.max_notification_id() or 0
+    if position > head:
+        problem = Problem(
+            "No such position.", parameter=POSITION_PARAMETER, found=str(position), expected=f"up to {head}"
+        )
+        raise InputError(f"There is no event at position {position}; the newest is {head}.", problems=(problem,))
+    services().wait_for(account_id, position, WAIT_S)
 
 
 def _given() -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema
+from marshmallow import INCLUDE, Schema
 from marshmallow.fields import Boolean, Dict, Float, Integer, List, Nested, String
 
 from ledger.wire.runs import AppSchema, SavedSchema, UserSchema
@@ -25,6 +25,9 @@ class FaultSchema(Schema):
 
 class ProblemSchema(Schema):
     """A problem document (RFC 9457). Facts such as `accepted` stand beside these members."""
+
+    class Meta:
+        unknown = INCLUDE
 
     type = String(required=True)
     title = String(required=True)
