@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -136,6 +136,8 @@ class HttpChannel:
         self._connection.request("POST", self._base + path, body, dict(headers))
         response = self._connection.getresponse()
         content = response.read(ANSWER_BYTES_MAX)
+        if response.length:  # the server died while it answered; read() says nothing of it when it is given a limit
+            raise IncompleteRead(content, response.length)
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
 

@@ -18,7 +18,8 @@ from ledger.errors import Conflict, InputError, NotPermitted, RunEnded, Unavaila
 from ledger.sending.http import HttpChannel, retry_after_s
 
 Answer = tuple[int, dict[str, str], dict[str, Any]] | str
-"""Status, headers and body; or "drop": the connection is cut; or "lost": it is carried out, the answer is not sent."""
+"""Status, headers and body; or "drop": the connection is cut; or "lost": it is carried out, the answer is not
+sent; or "cut": only the beginning of the answer is."""
 
 
 class ScriptedLedger(HTTPServer):
@@ -62,12 +63,13 @@ class _Handler(BaseHTTPRequestHandler):
         if scripted == "drop":
             self.close_connection = True
             return
-        if scripted is None or scripted == "lost":
+        if scripted is None or scripted in ("lost", "cut"):
             document = self.server.carry_out(self.path, body)
-            if scripted == "lost":
-                self.close_connection = True
-                return
-            self._answer(200, {}, document)
+            self.close_connection = scripted is not None
+            if scripted == "cut":
+                self._answer(200, {"Content-Length": "1000"}, {})
+            elif scripted is None:
+                self._answer(200, {}, document)
         else:
             assert not isinstance(scripted, str)
             self._answer(*scripted)
@@ -105,7 +107,9 @@ def producer(
         yield found
 
 
-@pytest.mark.parametrize("fault", ["drop", "lost", (500, {}, {}), (502, {}, {}), (503, {"Retry-After": "7"}, {})])
+@pytest.mark.parametrize(
+    "fault", ["drop", "lost", "cut", (500, {}, {}), (502, {}, {}), (503, {"Retry-After": "7"}, {})]
+)
 @pytest.mark.parametrize("at", [0, 1, 2, 3])
 def test_failure_that_passes_loses_and_repeats_nothing(server: ScriptedLedger, fault: Answer, at: int) -> None:
     right: list[Answer] = []
