@@ -60,8 +60,8 @@ class StatusSchema(Schema):
 
     run_id = String(required=True)
     status = String(required=True)
-    accepted = Integer(required=True)
-    tally = Nested(TallySchema)
+    accepted = Integer(**described("How many changes are recorded; not in lists."))
+    tally = Nested(TallySchema, allow_none=True)
 
 
 class RunSchema(StatusSchema):
