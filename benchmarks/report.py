@@ -1,7 +1,7 @@
 """How quickly, and in how much memory, does a run of 1,000,000 changes come out as CSV?
 
-The limit beside it, in turn: psycopg alone reading the same events, all columns, in the binary form, 5,000 positions at a
-time, into Python's values. Each is done by a process of its own, so that its peak memory is its own.
+The limit beside it, in turn: psycopg alone reading the same events, all columns, in the binary form, 5,000 positions
+at a time, into Python's values. Each is done by a process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from ledger.errors import InputError, Problem
 from ledger.ids import record_stream_id
 from ledger.store.database import Database
 from ledger.store.mapper import decode_record
-from ledger.store.recorder import Recorder
 from ledger.store.rows import EVENT_COLUMNS, EventRow
 from projections.progress import wait_for
 from projections.records.folding import RecordFold
@@ -23,8 +22,6 @@ from projections.run_changes.decoding import decode_change
 from projections.tracking.postgres import live_generation
 
 HISTORY_LIMIT_MAX = 1_000
-STREAM_ROWS = 1_000
-"""Events of one stream read at once."""
 STATES_RECORDS = 250
 """Records whose streams are read together, and whose states are held at once."""
 STATES_ROWS = 1_000
@@ -55,7 +52,6 @@ class Records:
     def __init__(self, database: Database, account_id: UUID) -> None:
         self._database = database
         self._account_id = account_id
-        self._recorder = Recorder(database, account_id)
 
     def state(self, object_type: str, record_id: str, moment: Moment = NOW) -> RecordState:
         """The record at a moment; an absent record is a value too.
@@ -100,9 +96,9 @@ class Records:
     def _states(self, object_type: str, cut: Cut) -> Iterator[dict[str, Any]]:
         after = ""
         while found := self._some_records(object_type, after, cut.position):
-            states = self._fold_streams(object_type, found, cut)
+            folds = self._fold_streams(object_type, found, cut)
             for record_id, stream in found:
-                fields = states.get(stream)
+                fields = folds[stream].fields
                 if fields is not None:
                     exact = {name: Raw(text) for name, text in fields.items()}
                     yield {"object_type": object_type, "record_id": record_id, "fields": exact}
@@ -120,36 +116,24 @@ class Records:
             }
             return connection.execute(_RECORDS, parameters).fetchall()
 
-    def _fold_streams(
-        self, object_type: str, found: list[tuple[str, UUID]], cut: Cut
-    ) -> dict[UUID, dict[str, bytes] | None]:
-        """Stream to state. The events come through a cursor of the server's: some at a time, however many there are."""
-        record_of = {stream: record_id for record_id, stream in found}
-        folds = {stream: RecordFold(object_type, record_of[stream]) for stream in record_of}
+    def _fold(self, object_type: str, record_id: str, moment: Moment) -> RecordFold:
+        cut = resolve(self._database, self._account_id, moment)
+        stream = record_stream_id(self._account_id, object_type, record_id)
+        return self._fold_streams(object_type, [(record_id, stream)], cut)[stream]
+
+    def _fold_streams(self, object_type: str, found: list[tuple[str, UUID]], cut: Cut) -> dict[UUID, RecordFold]:
+        """Stream to fold. The events come through a cursor of the server's: some at a time, however many there are."""
+        folds = {stream: RecordFold(object_type, record_id) for record_id, stream in found}
         with (
             self._database.transaction(self._account_id) as connection,
             connection.cursor(name="streams", binary=True) as cursor,
         ):
-            cursor.execute(_STREAMS, {"streams": list(record_of), "position": cut.position})
+            cursor.execute(_STREAMS, {"streams": list(folds), "position": cut.position})
             while rows := cursor.fetchmany(STATES_ROWS):
                 for row in map(EventRow._make, rows):
                     if cut.includes(row):
                         folds[row.originator_id].take(row, _event(row))
-        return {stream: folded.fields for stream, folded in folds.items()}
-
-    def _fold(self, object_type: str, record_id: str, moment: Moment) -> RecordFold:
-        cut = resolve(self._database, self._account_id, moment)
-        stream = record_stream_id(self._account_id, object_type, record_id)
-        folded = RecordFold(object_type, record_id)
-        version = 0
-        while rows := self._recorder.read_stream(stream, after_version=version, limit=STREAM_ROWS):
-            for row in rows:
-                if row.position > cut.position:
-                    return folded
-                if cut.includes(row):
-                    folded.take(row, _event(row))
-            version = rows[-1].originator_version
-        return folded
+        return folds
 
 
 def _event(row: EventRow) -> RecordEvent | None:

@@ -7,6 +7,7 @@ Raw`. What a cell says of a field that is not there is the empty cell; that is t
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,34 +29,51 @@ _MAY_BE_JSON = frozenset('"[{-0123456789tfn?')
 
 @dataclass(frozen=True, slots=True)
 class CellForm:
-    """How values become cells. A text that is not empty and does not begin with one of `marks` stands as it is."""
+    """How values become cells."""
 
-    marks: frozenset[str]
-    unknown: str
-    """Stands for a before-value that the producer did not know."""
     exact: bool
     escapes: bool
 
+    @property
+    def marks(self) -> frozenset[str]:
+        """First characters of the texts that do not stand in their cell as they are; nor may the empty text."""
+        return _MAY_BE_JSON if self.exact else self.own_marks
+
+    @property
+    def own_marks(self) -> frozenset[str]:
+        """The same for our own texts (message, record id, label, link), which are never quoted as JSON."""
+        return RISKY if self.escapes else frozenset()
+
+    @property
+    def unknown(self) -> str:
+        """Stands for a before-value that the producer did not know."""
+        return UNKNOWN_EXACT if self.exact else UNKNOWN_SHOWN
+
+    @property
+    def marked_cell(self) -> Callable[[str], str]:
+        """The cell of a text with one of the `marks` as its first character, or of the empty one."""
+        return _quoted_if_needed if self.exact else self.own_cell
+
+    @property
+    def own_cell(self) -> Callable[[str], str]:
+        """The cell of one of our own texts."""
+        return escape if self.escapes else str
+
+    @property
+    def value_cell(self) -> Callable[[Any], str]:
+        """The cell of a value that is no text."""
+        if self.exact:
+            return _json_text
+        return _escaped_value if self.escapes else _shown
+
     def cell(self, value: Any) -> str:
-        """The cell of a field's value."""
-        if value.__class__ is int and value >= 0:
-            return str(value)
-        if value.__class__ is str:
-            text = _quoted_if_needed(value) if self.exact else value
-        elif value is None:
-            text = "null" if self.exact else ""
-        else:
-            text = bytes(value).decode() if value.__class__ is Raw else encode(value).decode()
-        return escape(text) if self.escapes else text
-
-    def text_cell(self, text: str) -> str:
-        """The cell of one of our own texts (message, record id, label, link); these are never quoted."""
-        return "'" + text if self.escapes and text and text[0] in RISKY else text
+        """The cell of any value."""
+        return self.marked_cell(value) if value.__class__ is str else self.value_cell(value)
 
 
-SPREADSHEET = CellForm(RISKY, UNKNOWN_SHOWN, exact=False, escapes=True)
-EXACT = CellForm(_MAY_BE_JSON, UNKNOWN_EXACT, exact=True, escapes=False)
-TEXT_CELLS = CellForm(frozenset(), UNKNOWN_SHOWN, exact=False, escapes=False)
+SPREADSHEET = CellForm(exact=False, escapes=True)
+EXACT = CellForm(exact=True, escapes=False)
+TEXT_CELLS = CellForm(exact=False, escapes=False)
 """For XLSX, whose text cells are never taken for anything else."""
 
 
@@ -73,6 +91,24 @@ def parse_exact(text: str) -> bytes | None:
     if text == UNKNOWN_EXACT:
         return None
     return text.encode() if _is_json(text) else msgspec.json.encode(text)
+
+
+def _json_text(value: Any) -> str:
+    if value.__class__ is int:
+        return str(value)
+    return bytes(value).decode() if value.__class__ is Raw else encode(value).decode()
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else _json_text(value)
+
+
+def _escaped_value(value: Any) -> str:
+    """Of what is no text, negative numbers alone are risky."""
+    if value is None:
+        return ""
+    text = str(value) if value.__class__ is int else _json_text(value)
+    return "'" + text if text[0] == "-" else text
 
 
 def _quoted_if_needed(text: str) -> str:

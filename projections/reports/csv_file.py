@@ -15,7 +15,7 @@ BOM = b"\xef\xbb\xbf"
 def write_csv(columns: Columns, rows: Iterable[list[list[str]]], form: CellForm) -> Iterator[bytes]:
     """The report in blocks: a header line, then the rows. A form that escapes begins with a byte order mark, by which
     spreadsheets know that it is UTF-8."""
-    start = encode_rows([[form.text_cell(header) for header in columns.headers]])
+    start = encode_rows([[form.own_cell(header) for header in columns.headers]])
     yield BOM + start if form.escapes else start
     for some in rows:
         data = encode_rows(some)

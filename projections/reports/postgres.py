@@ -21,15 +21,15 @@ SPAN_BYTES_MAX = 4 * 1024 * 1024
 STREAM_ROWS = 5_000
 
 _BATCHES = """
-    SELECT originator_version, position, payload FROM account_events
-    WHERE originator_id = %s AND originator_version > %s AND topic = 'changes-recorded'
-    ORDER BY originator_version LIMIT %s
+    SELECT originator_version, position, topic, payload FROM account_events
+    WHERE originator_id = %s AND originator_version BETWEEN %s AND %s ORDER BY originator_version
 """
+"""Versions of run streams have no gap, so a range is a number of events. A LIMIT instead would sort the whole stream
+for each piece: the view keeps the planner from using the index's order."""
 _CHANGES = "FROM account_events WHERE position BETWEEN %(first)s AND %(last)s AND run_id = %(run)s AND sequence > 0"
 _PAYLOADS = f"""
-    SELECT string_agg(coalesce(payload, 'null'), '\\x0a'), string_agg(topic, ',')
-    FROM (SELECT payload, topic {_CHANGES} ORDER BY position) AS changes
-"""  # noqa: S608  (constants only)
+    SELECT string_agg(coalesce(payload, 'null'), '\\x0a'), array_agg(topic), array_agg(sequence) {_CHANGES}
+"""
 _ROWS = f"SELECT {EVENT_COLUMNS} {_CHANGES} ORDER BY position"
 _CUTS = f"""
     SELECT max(position) FROM (
@@ -73,7 +73,7 @@ class RunReader:
                 cursor = connection.cursor(binary=True)
                 row = cursor.execute(_PAYLOADS, _bounds(span), prepare=True).fetchone()
             if row is not None and row[0] is not None:
-                yield Payloads(run_id, row[0], row[1].split(","))
+                yield _in_order(run_id, *row)
 
     def rows(self, run_id: str) -> Iterator[list[EventRow]]:
         """The same, as whole rows."""
@@ -98,17 +98,25 @@ class RunReader:
         """Where the run's batches lie: directly before each of its changes-recorded events."""
         stream, version = run_stream_id(self._account_id, run_id), 0
         while True:
+            bounds = (stream, version + 1, version + STREAM_ROWS)
             with self._database.transaction(self._account_id) as connection:
-                rows = connection.cursor(binary=True).execute(_BATCHES, (stream, version, STREAM_ROWS)).fetchall()
-            for _, position, payload in rows:
-                shape = decode_shape("changes-recorded", payload or b"")
-                assert isinstance(shape, ChangesRecordedShape)
-                if shape.tally.processed:
+                rows = connection.cursor(binary=True).execute(_BATCHES, bounds).fetchall()
+            for _, position, topic, payload in rows:
+                shape = decode_shape(topic, payload or b"")
+                if isinstance(shape, ChangesRecordedShape) and shape.tally.processed:
                     number = shape.tally.processed
                     yield Span(run_id, position - number, position - 1, number)
             if len(rows) < STREAM_ROWS:
                 return
-            version = rows[-1][0]
+            version += STREAM_ROWS
+
+
+def _in_order(run_id: str, block: bytes, topics: list[str], sequences: list[int]) -> Payloads:
+    """Sorting here what nearly always comes sorted (the key is read in its order) costs a third of sorting there."""
+    if sequences == sorted(sequences):
+        return Payloads(run_id, block, topics)
+    changes = sorted(zip(sequences, topics, block.split(b"\n"), strict=True))
+    return Payloads(run_id, b"\n".join(line for _, _, line in changes), [topic for _, topic, _ in changes])
 
 
 def joined_spans(spans: Iterator[Span]) -> Iterator[Span]:

@@ -40,13 +40,16 @@ _FILTERS = """
     AND (%(field)s::text IS NULL OR %(field)s = ANY (fields))
 """
 _WINDOW = f"""
-    WITH looked_at AS (
-        SELECT * FROM account_run_changes
-        WHERE generation = %(generation)s AND run_id = %(run)s AND sequence > %(after)s
-        ORDER BY sequence LIMIT %(rows)s)
-    SELECT NULL AS position, max(sequence) AS sequence, NULL AS message, count(*) AS number FROM looked_at
-    UNION ALL (SELECT position, sequence, message, 0 FROM looked_at WHERE {_FILTERS} ORDER BY sequence)
+    SELECT position, sequence, message FROM account_run_changes
+    WHERE generation = %(generation)s AND run_id = %(run)s AND sequence BETWEEN %(first)s AND %(last)s AND {_FILTERS}
+    ORDER BY sequence
 """  # noqa: S608  (constants only)
+_LAST = """
+    SELECT max(sequence) FROM account_run_changes
+    WHERE generation = %(generation)s AND run_id = %(run)s AND sequence BETWEEN %(first)s AND %(last)s
+"""
+"""Sequences have no gap, so a range is a number of changes. A LIMIT instead would sort all the rest of the run for each
+page: the view keeps the planner from using the index's order."""
 _BLOCK = f"""
     SELECT position, run_id, message FROM account_run_changes
     WHERE generation = %(generation)s AND position BETWEEN %(low)s AND %(high)s AND {_FILTERS}
@@ -125,12 +128,13 @@ class RunChanges:
             parameters = _filters(query) | {
                 "generation": live_generation(connection, self._account_id, "run_changes"),
                 "run": run_id,
-                "after": after,
-                "rows": WINDOW_ROWS,
+                "first": after + 1,
+                "last": after + WINDOW_ROWS,
             }
-            (_, last, _, number), *rows = connection.execute(_WINDOW, parameters).fetchall()
-        found = [(position, at) for position, at, message, _ in rows if holds_text(message, query.text)]
-        return _Window(found, last or after, number)
+            (last,) = connection.execute(_LAST, parameters).fetchone() or (None,)
+            rows = connection.execute(_WINDOW, parameters).fetchall()
+        found = [(position, at) for position, at, message in rows if holds_text(message, query.text)]
+        return _Window(found, after if last is None else last, 0 if last is None else last - after)
 
     def _matches_in(self, block: int, search: ChangeSearch, templates: dict[str, str]) -> Iterator[Change]:
         """The matches of one block, newest first. Values are looked at in the events themselves."""
