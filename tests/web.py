@@ -80,7 +80,9 @@ def opened_web(service_url: str) -> Iterator[Web]:
     services = bootstrap.connect(service_url)
     try:
         account = services.accounts().ensure("default")
-        tokens = {role: services.tokens(account.account_id).make(role, f"test {role}")[0] for role in ROLES}
+        tokens: dict[str, str] = {
+            role: services.tokens(account.account_id).make(role, f"test {role}")[0] for role in ROLES
+        }
         app = create_app(services, read_settings(environment={}))
         yield Web(app, services, account.account_id, tokens, app.test_client())
     finally:
