@@ -123,7 +123,8 @@ def test_text_is_text(ledger: AccountLedger) -> None:
     tracker = tracker_of(ledger)
     for text in ("%", "_", "'; DROP TABLE tracker; --", "\0", "\U0010ffff", "x" * 10_000, "é" * 300):
         for name in ("text", "template", "user", "object_type", "recipe_run_id"):
-            assert tracker.list_runs(RunQuery(**{name: text})).rows == [], (name, text)
+            asked: dict[str, Any] = {name: text}
+            assert tracker.list_runs(RunQuery(**asked)).rows == [], (name, text)
 
 
 def test_values_for_drop_downs_are_the_distinct_ones(ledger: AccountLedger) -> None:
@@ -259,6 +260,6 @@ _KEYS: dict[str, Callable[[TrackerRow], Any]] = {
     "trigger": lambda row: row.operation.trigger,
     "status": lambda row: row.status,
 } | {
-    name: (lambda row, name=name: getattr(row.tally, name))  # type: ignore[misc]
+    name: (lambda row, name=name: getattr(row.tally, name))
     for name in ("updated", "created", "deleted", "unmodified", "other", "failed", "succeeded", "processed")
 }
