@@ -78,6 +78,10 @@ def _add_api(app: Flask) -> None:
 
     def document() -> dict[str, Any]:
         found: dict[str, Any] = api.spec.to_dict()
+        for operation in (one for item in found["paths"].values() for one in item.values() if "responses" in one):
+            operation["responses"].pop("default", None)  # flask-smorest's own; every answer of ours is named
+        found["components"].pop("responses", None)
+        found["components"]["schemas"].pop("Error", None)
         return found
 
     app.extensions["openapi"] = document

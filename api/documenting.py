@@ -52,7 +52,8 @@ def endpoint(
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
 
     def add(view: View) -> View:
-        blueprint.route(path, methods=[method])(blueprint.doc(**found)(view))
+        described = blueprint.doc(**found, description=" ".join((view.__doc__ or "").split()))
+        blueprint.route(path, methods=[method])(described(view))
         return view
 
     return add
