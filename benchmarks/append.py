@@ -4,22 +4,30 @@ One producer, 100,000 changes of about 200 bytes, batches of 5,000, random recor
 through HTTP to a `ledger serve` process. Each round measures all four in turn; the ratios are medians over the rounds.
 The bare COPY goes into an emptied table with the columns and indexes of `events`, so each round has a database of its
 own, whose log is empty too: COPY slows down as its indexes grow. How that goes on is what benchmarks/growth.py asks.
+
+`stock` hands ready-made stored events to the stock recorder. `library` does with the stock library what the service
+does with ours: a line is parsed, becomes a domain event, goes through the library's mapper and JSON transcoder.
+`limit_to_stock` tells what the service could reach at most beside `stock`, were parsing and checking free.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import psycopg
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.domain import DomainEvent
+from eventsourcing.persistence import DatetimeAsISO, EventStore, JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -54,23 +62,34 @@ def main() -> None:
             by_service(services, account, body)
             by_http(port, token, body)
             limit, stock = CopyLimit(first_urls.owner_url, account), stock_recorder(first_urls)
+        transcoder = JSONTranscoder()
+        transcoder.register(DatetimeAsISO())
+        library = EventStore[UUID](Mapper(transcoder), stock)
         limit.measure()
-        rounds: dict[str, list[float]] = {"limit": [], "service": [], "http": [], "stock": []}
+        rounds: dict[str, list[float]] = {name: [] for name in ("limit", "service", "http", "stock", "library")}
         for number in range(ROUNDS):
             with a_round(urls, f"round_{number}") as (_, services, account, port, token):
                 rounds["limit"].append(limit.measure())
                 rounds["service"].append(by_service(services, account, body))
                 rounds["http"].append(by_http(port, token, body))
                 rounds["stock"].append(by_stock(stock, body))
+                rounds["library"].append(by_library(library, body))
             print("  ".join(f"{name} {rates[-1]:,.0f}/s" for name, rates in rounds.items()), flush=True)
         limit.close()
         stock.datastore.close()
     ratios = {
-        "service": middle([one / of for one, of in zip(rounds["service"], rounds["limit"], strict=True)]),
-        "http": middle([one / of for one, of in zip(rounds["http"], rounds["limit"], strict=True)]),
-        "service_to_stock": middle([one / of for one, of in zip(rounds["service"], rounds["stock"], strict=True)]),
+        "service": quotient(rounds["service"], rounds["limit"]),
+        "http": quotient(rounds["http"], rounds["limit"]),
+        "service_to_stock": quotient(rounds["service"], rounds["stock"]),
+        "service_to_library": quotient(rounds["service"], rounds["library"]),
+        "limit_to_stock": quotient(rounds["limit"], rounds["stock"]),
     }
     conclude("append", ratios, GOALS, rates={name: round(middle(rates)) for name, rates in rounds.items()})
+
+
+def quotient(ones: list[float], others: list[float]) -> float:
+    """The median of one over the other, round by round."""
+    return middle([one / other for one, other in zip(ones, others, strict=True)])
 
 
 class Round(NamedTuple):
@@ -146,6 +165,28 @@ def by_stock(recorder: PostgresApplicationRecorder, body: bytes) -> float:
             recorder.insert_events(events[start : start + STOCK_BATCH])
 
     return len(events) / seconds(insert)
+
+
+@dataclass(frozen=True)
+class LineRecorded(DomainEvent):
+    """A change as a domain event of the stock library."""
+
+    TOPIC = "line-recorded"
+    run_id: str
+    change: dict[str, Any]
+
+
+def by_library(store: EventStore[UUID], body: bytes) -> float:
+    lines = body.split(b"\n")[:STOCK_CHANGES]
+    now = datetime.now(UTC)
+
+    def put() -> None:
+        for start in range(0, len(lines), STOCK_BATCH):
+            store.put(
+                [LineRecorded(uuid4(), 1, now, "run", json.loads(line)) for line in lines[start : start + STOCK_BATCH]]
+            )
+
+    return len(lines) / seconds(put)
 
 
 @contextmanager
