@@ -16,7 +16,7 @@ from ledger.store.event_store import AccountStore
 from projections.families import Families
 from projections.reports.ahead import read_ahead
 from projections.reports.cells import EXACT, SPREADSHEET, TEXT_CELLS
-from projections.reports.csv_file import write_csv
+from projections.reports.csv_file import write_csv_in_one_pass
 from projections.reports.ndjson_file import write_ndjson
 from projections.reports.postgres import Payloads, RunReader
 from projections.reports.rows import find_columns, make_rows
@@ -94,12 +94,13 @@ class Reports:
     def _blocks(self, run: Run, run_ids: list[str], form: Format, dialect: Dialect) -> Iterator[bytes]:
         if form == "ndjson":
             return write_ndjson(chain.from_iterable(map(self._reader.rows, run_ids)))
-        columns = find_columns(self._payloads(run_ids), with_run_id=run.operation.kind == "recipe")
+        with_run_id = run.operation.kind == "recipe"
         if form == "xlsx":
+            columns = find_columns(self._payloads(run_ids), with_run_id=with_run_id)
             check_columns(columns)
             return write_xlsx(columns, make_rows(self._payloads(run_ids), columns, TEXT_CELLS), f"Run {run.run_id}")
         cells = EXACT if dialect == "exact" else SPREADSHEET
-        return write_csv(columns, make_rows(self._payloads(run_ids), columns, cells), cells)
+        return write_csv_in_one_pass(lambda: self._payloads(run_ids), cells, with_run_id=with_run_id)
 
     def _payloads(self, run_ids: list[str]) -> Iterator[Payloads]:
         return read_ahead(chain.from_iterable(map(self._reader.payloads, run_ids)))

@@ -24,17 +24,21 @@ _OUTCOMES = {
 _MESSAGE, _RECORD_ID, _LABEL, _LINK = 1, 2, 3, 4
 
 
-def find_columns(pieces: Iterable[Payloads], *, with_run_id: bool) -> Columns:
-    """The columns that these changes need; fields and details in the order in which they first occur."""
-    fields: dict[str, None] = {}
-    details: dict[str, None] = {}
-    object_types: set[str] = set()
-    known = fields.keys()
-    for piece in pieces:
-        for shape in decode_payloads(piece.block):
+class Names:
+    """The names that columns are made of, gathered piece by piece, in the order in which they first occur."""
+
+    def __init__(self, *, with_run_id: bool) -> None:
+        self._fields: dict[str, None] = {}
+        self._details: dict[str, None] = {}
+        self._object_types: set[str] = set()
+        self._with_run_id = with_run_id
+
+    def take(self, shapes: Iterable[ReportShape | None]) -> None:
+        fields, details, known = self._fields, self._details, self._fields.keys()
+        for shape in shapes:
             if shape is None:
                 continue
-            object_types.add(shape.object_type)
+            self._object_types.add(shape.object_type)
             before, after = shape.before, shape.after
             if before and not before.keys() <= known:
                 fields.update(dict.fromkeys(before))
@@ -42,18 +46,36 @@ def find_columns(pieces: Iterable[Payloads], *, with_run_id: bool) -> Columns:
                 fields.update(dict.fromkeys(after))
             if shape.details and not shape.details.keys() <= details.keys():
                 details.update(dict.fromkeys(shape.details))
-    return Columns(tuple(fields), tuple(details), len(object_types) > 1, with_run_id)
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(tuple(self._fields), tuple(self._details), len(self._object_types) > 1, self._with_run_id)
+
+
+def find_columns(pieces: Iterable[Payloads], *, with_run_id: bool) -> Columns:
+    """The columns that these changes need."""
+    names = Names(with_run_id=with_run_id)
+    for piece in pieces:
+        names.take(decode_payloads(piece.block))
+    return names.columns
 
 
 def make_rows(pieces: Iterable[Payloads], columns: Columns, form: CellForm) -> Iterator[list[list[str]]]:
     """The rows of these changes, some at a time."""
-    rows_max = max(1, CELLS_MAX // len(columns))
     for piece in pieces:
-        shapes, make_row = decode_payloads(piece.block), _row_maker(columns, form, piece.run_id)
-        assert len(shapes) == len(piece.topics)
-        for start in range(0, len(shapes), rows_max):
-            stop = start + rows_max
-            yield list(map(make_row, shapes[start:stop], piece.topics[start:stop]))
+        yield from rows_of(piece, decode_payloads(piece.block), columns, form)
+
+
+def rows_of(
+    piece: Payloads, shapes: list[ReportShape | None], columns: Columns, form: CellForm
+) -> Iterator[list[list[str]]]:
+    """The rows of one piece, whose payloads are decoded already, some at a time."""
+    rows_max = max(1, CELLS_MAX // len(columns))
+    make_row = _row_maker(columns, form, piece.run_id)
+    assert len(shapes) == len(piece.topics)
+    for start in range(0, len(shapes), rows_max):
+        stop = start + rows_max
+        yield list(map(make_row, shapes[start:stop], piece.topics[start:stop]))
 
 
 def _row_maker(  # noqa: C901  one closure without calls: here a report of a million changes spends its time

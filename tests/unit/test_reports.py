@@ -20,7 +20,7 @@ from ledger.json_text import canonical, join_fields, plain
 from ledger.store.shapes import NOTHING, RecordShape
 from projections.reports.cells import EXACT, RISKY, SPREADSHEET, TEXT_CELLS, escape, unescape
 from projections.reports.columns import OWN, Column, Columns, parse_header
-from projections.reports.csv_file import encode_rows, write_csv
+from projections.reports.csv_file import encode_rows, write_csv, write_csv_in_one_pass
 from projections.reports.postgres import Payloads
 from projections.reports.rows import ERASED_MESSAGE, find_columns, make_rows
 from projections.reports.shape import decode_payloads
@@ -164,6 +164,15 @@ def test_csv_is_the_standard_librarys(rows: list[list[str]]) -> None:
     expected = io.StringIO(newline="")
     csv.writer(expected, lineterminator="\r\n").writerows(rows)
     assert encode_rows(rows) == expected.getvalue().encode()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(shapes(), min_size=1, max_size=8), st.integers(1, 4))
+def test_one_pass_gives_the_report_that_two_give(changes: list[RecordShape], size: int) -> None:
+    some = [pieces(changes[start : start + size])[0] for start in range(0, len(changes), size)]
+    columns = find_columns(some, with_run_id=False)
+    expected = b"".join(write_csv(columns, make_rows(some, columns, EXACT), EXACT))
+    assert b"".join(write_csv_in_one_pass(lambda: iter(some), EXACT, with_run_id=False)) == expected
 
 
 def test_erased_change_has_a_row_that_says_so() -> None:
