@@ -126,13 +126,12 @@ def run_events(account_id: UUID, number: int, size: int, chance: random.Random) 
     return [to_new_event(event) for event in run.collect_events()]  # type: ignore[arg-type]
 
 
-def operation(number: int, chance: random.Random) -> Operation:
-    """About one in 40 runs is a recipe and the five after it are its children; rare values are one in 1,000."""
+def operation(number: int, size: int, chance: random.Random) -> Operation:
+    """One in 40 runs is a recipe, the five after it are its children. Rare values are those of RARE_RUNS runs, spread
+    over all: a page full at both sizes, so that the pages differ in nothing but how much lies around their rows."""
     place = number % 40
-    rare = chance.random() < 0.001
-    template = (
-        f"Rare thing {chance.randrange(9)}" if rare else chance.choice(("Format phones", "Merge twins", "Import"))
-    )
+    rare = number % (size // RARE_RUNS) == 7
+    template = "Rare thing 7" if rare else chance.choice(("Format phones", "Merge twins", "Import"))
     return Operation(
         kind="recipe" if place == 0 else "run",
         mode="preview" if chance.random() < 0.1 else "update",
