@@ -134,7 +134,7 @@ DEFINITIONS: list[LiteralString] = [
     "SET ROLE postgres",
     "SET SESSION AUTHORIZATION postgres",
     "COPY account_events TO PROGRAM 'cat'",
-    "COPY events TO '/tmp/loot'",
+    "COPY events TO '/nowhere/loot'",
     "BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE",
     "ALTER SYSTEM SET row_security = off",
 ]
