@@ -1,0 +1,1 @@
+"""Connectors: our code that reads and writes one kind of target system, behind one port."""
