@@ -28,6 +28,7 @@ DEPTH_MAX = 64
 
 _ANY = msgspec.json.Decoder(float_hook=lambda digits: Raw(digits.encode()))
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
+_ITEMS = msgspec.json.Decoder(list[Raw])
 _ENCODER = msgspec.json.Encoder()
 _ALL_BUT_OPENINGS = bytes(byte for byte in range(256) if byte not in b"[{\n")
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -92,6 +93,14 @@ def split_fields(text: bytes | None) -> dict[str, bytes]:
     if text is None or text == b"null":
         return {}
     return {name: bytes(value) for name, value in _FIELDS.decode(text).items()}
+
+
+def split_list(text: bytes) -> list[bytes]:
+    """The items of a JSON array as canonical texts. Raises JsonFault for anything else."""
+    try:
+        return [bytes(item) for item in _ITEMS.decode(canonical(text))]
+    except msgspec.MsgspecError as error:
+        raise JsonFault("Not a JSON array.", found=repr(text[:40]), expected="an array") from error
 
 
 def join_fields(fields: Mapping[str, bytes]) -> bytes:

@@ -124,6 +124,10 @@ class Connector(Protocol):
 
     capabilities: Capabilities
 
+    def object_types(self) -> Sequence[str]:
+        """All types that the target describes: where references to a record may come from."""
+        ...
+
     def describe(self, object_type: str) -> TypeSchema:
         """The constraints of a type, as they are now."""
         ...

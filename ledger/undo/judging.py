@@ -1,0 +1,261 @@
+"""One record's verdict: its net effects, newest first, against the record as it is now. UNDO.md, "Verdicts". Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ledger.connectors.port import Found, Op, Values, Write
+from ledger.undo.comparing import Comparing
+from ledger.undo.net_effect import NetEffect, Unknown
+from ledger.undo.request import Policy, Selection
+from ledger.undo.result import Author, Item
+
+State = dict[str, bytes]
+AuthorOf = Callable[[str | None, bytes | None], Author]
+"""Who wrote the present value of a field (None: of the record as a whole)."""
+
+NOT_CONFLICTS = frozenset(("no_before_state", "before_state_erased", "field_missing"))
+"""Reasons that no later write brought about: nobody's work is in danger, so they neither abort nor skip a record."""
+IMPOSSIBLE = NOT_CONFLICTS
+
+
+@dataclass(slots=True)
+class Step:
+    """What the undo does to one record. op None: it writes nothing."""
+
+    object_type: str
+    record_id: str
+    """The id that the record answers to now."""
+    current: State | None
+    op: Op | None = None
+    values: Values = field(default_factory=dict)
+    skipped: list[Item] = field(default_factory=list)
+    noop: list[Item] = field(default_factory=list)
+    runs: tuple[str, ...] = ()
+    unsettled: set[str] = field(default_factory=set)
+    """Runs of which something on this record is neither written back nor noop."""
+    old_id: str | None = None
+    """The id that the runs knew the record by, where it has another now."""
+    position: int = 0
+    """Of the newest event of the record's stream that was seen: for the ledger's own condition."""
+    label: str | None = None
+    link: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.object_type, self.record_id
+
+    @property
+    def has_conflict(self) -> bool:
+        return any(item.reason not in NOT_CONFLICTS for item in self.skipped)
+
+    def end_state(self) -> dict[str, bytes | None] | None:
+        """The record after the undo; None: absent."""
+        if self.op is None:
+            return None if self.current is None else dict(self.current)
+        if self.op == "delete":
+            return None
+        return {**(self.current or {}), **self.values}
+
+    def write(self, comparing: Comparing) -> Write:
+        """The step as a connector carries it out."""
+        assert self.op is not None
+        if self.op == "create":
+            return Write("create", self.object_type, self.record_id, self.values)
+        current = self.current or {}
+        names = self.values.keys() if self.op == "update" else [n for n in current if comparing.is_compared(n)]
+        return Write(
+            self.op, self.object_type, self.record_id, self.values, {name: current.get(name) for name in names}
+        )
+
+    def withdraw(self, reason: str, names: Sequence[str] | None = None) -> None:
+        """Takes back the whole write (names None: one item for the record) or some fields of an update."""
+        for name in names if names is not None else [None]:
+            self.skipped.append(Item(self.object_type, self.record_id, name, reason))
+            if name is not None:
+                self.values.pop(name, None)
+        if names is None or not self.values:
+            self.op, self.values = None, {}
+        self.unsettled.update(self.runs)
+
+
+def judge(
+    step: Step,
+    nets: Sequence[NetEffect],
+    *,
+    found: Found | None,
+    comparing: Comparing,
+    policy: Policy,
+    selection: Selection,
+    author_of: AuthorOf,
+) -> Step:
+    """Fills `step` with what the undo of `nets` (newest first) does to the record, each judged on what the one before
+    it leaves. `found`: the record as it is now, None where it is gone.
+    """
+    judged = _Judged(step, found, comparing, policy, selection, author_of)
+    for net in nets:
+        judged.take(net)
+    return judged.settle()
+
+
+class _Judged:
+    def __init__(
+        self,
+        step: Step,
+        found: Found | None,
+        comparing: Comparing,
+        policy: Policy,
+        selection: Selection,
+        author_of: AuthorOf,
+    ) -> None:
+        self.step, self.comparing, self.policy, self.selection, self.author_of = (
+            step, comparing, policy, selection, author_of
+        )  # fmt: skip
+        self.merged = found is not None and found.merged_into is not None
+        self.virtual: dict[str, bytes | None] | None = (
+            None if step.current is None or self.merged else dict(step.current)
+        )
+        self.forced = policy == "force"
+        self.wrote: set[str | None] = set()
+        self.run_id = ""
+
+    def take(self, net: NetEffect) -> None:
+        self.run_id = net.run_id
+        self.step.runs += (net.run_id,)
+        {"update": self._update, "create": self._create, "delete": self._delete}[net.kind](net)
+
+    def _update(self, net: NetEffect) -> None:
+        step, key = self.step, self.step.key
+        names = [
+            name for name in sorted(net.before)
+            if name not in self.comparing.schema.system_fields and self.selection.takes_field(*self._known_as, name)
+        ]  # fmt: skip
+        if not names:
+            return
+        if self.merged or self.virtual is None:
+            self._skip(None, "record_merged" if self.merged else "record_missing")
+            return
+        for name in names:
+            before, now = net.before[name], self.virtual.get(name)
+            if isinstance(before, Unknown):
+                self._skip(name, before.value)
+            elif self.comparing.same(name, now, before):
+                step.noop.append(Item(*key, name, "already_restored"))
+            elif not self.comparing.schema.has_field(name):
+                self._skip(name, "field_missing")
+            elif self.forced or (name not in net.erased_after and self.comparing.same(name, now, net.after.get(name))):
+                self.virtual[name] = before
+                self.wrote.add(name)
+            else:
+                self._skip(name, "modified_since")
+
+    def _create(self, net: NetEffect) -> None:
+        if not self.selection.takes_whole(*self._known_as):
+            return
+        if self.merged:
+            self._skip(None, "record_merged")
+        elif self.virtual is None:
+            self.step.noop.append(Item(*self.step.key, None, "already_absent"))
+        elif not self.forced and set(self.comparing.differing(self.virtual, net.after)) - net.erased_after:
+            self._skip(None, "modified_since")
+        else:
+            self.virtual = None
+            self.wrote.add(None)
+
+    def _delete(self, net: NetEffect) -> None:
+        if not self.selection.takes_whole(*self._known_as):
+            return
+        known = {name: text for name, text in net.before.items() if not isinstance(text, Unknown)}
+        if self.merged:
+            self._skip(None, "record_merged")
+        elif net.whole_before is not None:
+            self._skip(None, net.whole_before.value)
+        elif self.virtual is None:
+            self._create_again(net, known)
+        elif not (differing := [
+            name for name in known
+            if self.comparing.is_compared(name) and not self.comparing.same(name, self.virtual.get(name), known[name])
+        ]):  # fmt: skip
+            self.step.noop.append(Item(*self.step.key, None, "already_restored"))
+        elif not self.forced:
+            self._skip(None, "already_exists")
+        else:
+            self.virtual.update({name: known[name] for name in differing})
+            self.wrote.update(differing)
+
+    def _create_again(self, net: NetEffect, known: dict[str, bytes | None]) -> None:
+        schema = self.comparing.schema
+        for name in sorted(net.before):
+            value = net.before[name]
+            if name in schema.system_fields:
+                continue
+            if isinstance(value, Unknown):
+                self._skip(name, value.value)
+            elif not schema.has_field(name) and not self.comparing.is_nothing(value):
+                self._skip(name, "field_missing")
+        self.virtual = {
+            name: text for name, text in known.items() if text is not None and self.comparing.is_compared(name)
+        }
+        self.wrote.add(None)
+
+    @property
+    def _known_as(self) -> tuple[str, str]:
+        """Selections name a record by the id that the runs knew, as reports show it."""
+        return self.step.object_type, self.step.old_id or self.step.record_id
+
+    def _skip(self, name: str | None, reason: str) -> None:
+        author = self.author_of(name, self._now(name)) if reason in ("modified_since", "already_exists") else None
+        self.step.skipped.append(Item(*self.step.key, name, reason, None, author))
+        self.step.unsettled.add(self.run_id)
+
+    def _now(self, name: str | None) -> bytes | None:
+        return None if name is None or self.step.current is None else self.step.current.get(name)
+
+    def settle(self) -> Step:
+        """Turns the state that is left into one write, net."""
+        step = self.step
+        if self.policy == "skip_record" and step.has_conflict and self.wrote:
+            self._leave_whole()
+        elif self.wrote:
+            self._decide()
+        self._tidy()
+        return step
+
+    def _leave_whole(self) -> None:
+        named = {item.field for item in self.step.skipped}
+        for name in sorted((self.wrote - named) - {None}, key=str):
+            self._skip(name, "record_skipped")
+        self.step.unsettled.update(self.step.runs)
+
+    def _decide(self) -> None:
+        step, current, virtual = self.step, self.step.current, self.virtual
+        if virtual is None:
+            if current is None:
+                step.noop.append(Item(*step.key, None, "already_absent"))
+            else:
+                step.op = "delete"
+        elif current is None:
+            step.op, step.values = "create", virtual
+        else:
+            differing = [
+                name for name in virtual.keys() | current.keys()
+                if name not in self.comparing.schema.system_fields
+                and not self.comparing.same(name, current.get(name), virtual.get(name))
+            ]  # fmt: skip
+            step.values = {name: virtual.get(name) for name in sorted(differing)}
+            step.op = "update" if step.values else None
+            put_back = sorted(self.wrote - set(differing) - {None}, key=str)
+            step.noop += [Item(*step.key, name, "already_restored") for name in put_back]
+
+    def _tidy(self) -> None:
+        """Each field has one verdict: written, else skipped, else noop; nothing twice."""
+        step = self.step
+        step.runs = tuple(dict.fromkeys(step.runs))
+        step.skipped = list({(item.field, item.reason): item for item in step.skipped}.values())
+        whole = step.op in ("create", "delete")
+        taken = {item.field for item in step.skipped} | step.values.keys()
+        noop = {item.field: item for item in step.noop if not whole and item.field not in taken}
+        if None in taken:
+            noop.pop(None, None)
+        step.noop = list(noop.values())
