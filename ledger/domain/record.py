@@ -57,7 +57,7 @@ class RecordEvent(_Facts):
 
     @property
     def changes_the_record(self) -> bool:
-        return not self.preview and isinstance(self, RecordCreated | RecordUpdated | RecordDeleted)
+        return not self.preview and isinstance(self, RecordCreated | RecordUpdated | RecordDeleted | RecordErased)
 
 
 class RecordCreated(RecordEvent):
@@ -95,12 +95,21 @@ class RecordFailed(RecordEvent):
     TOPIC = "record-failed"
 
 
+class RecordErased(RecordEvent):
+    """Personal data was erased: the fields named in `before` (with null, never their values), everywhere and for all
+    the record's past; `details` is {"whole": true} where that is all of the record."""
+
+    __slots__ = ()
+    TOPIC = "record-erased"
+
+
 RECORD_EVENTS: tuple[type[RecordEvent], ...] = (
     RecordCreated,
     RecordUpdated,
     RecordDeleted,
     RecordUnmodified,
     RecordFailed,
+    RecordErased,
 )
 
 

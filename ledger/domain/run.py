@@ -58,14 +58,16 @@ class Run(Aggregate):
             run.tally = run.tally + self.tally
 
     class Finished(Event):
-        """The run came to its end."""
+        """The run came to its end. `outcome`: of an undo, canonical JSON text of its status and counts."""
 
         TOPIC = "run-finished"
         finished_at: datetime
+        outcome: bytes | None = None
 
         def apply(self, run: Run) -> None:
             run.status = "finished"
             run.finished_at = self.finished_at
+            run.outcome = self.outcome
 
     class Failed(Event):
         """A system error ended the run. The changes recorded before it stay."""
@@ -79,6 +81,54 @@ class Run(Aggregate):
             run.status = "failed"
             run.finished_at = self.finished_at
             run.error = SystemFault(self.code, self.message)
+
+    class UndoBegun(Event):
+        """An undo of this run is under way."""
+
+        TOPIC = "undo-begun"
+        undo_run_id: str
+
+        def apply(self, run: Run) -> None:
+            run.undo_under_way = self.undo_run_id
+
+    class UndoEnded(Event):
+        """The undo came to its end. is_whole: all that this run changed is written back or was so already."""
+
+        TOPIC = "undo-ended"
+        undo_run_id: str
+        is_whole: bool
+
+        def apply(self, run: Run) -> None:
+            run.undo_under_way = None
+            if self.is_whole:
+                run.undone_by = self.undo_run_id
+
+    class UndoReversed(Event):
+        """What an undo of this run had written back was undone by another: the run can be undone again."""
+
+        TOPIC = "undo-reversed"
+        undo_run_id: str
+        by_run_id: str
+
+        def apply(self, run: Run) -> None:
+            run.undone_by = None
+
+    class UndoIntended(Event):
+        """This run, an undo, is about to write to its target. `writes`: canonical JSON text, ledger.undo.intents."""
+
+        TOPIC = "undo-intended"
+        writes: bytes
+
+        def apply(self, run: Run) -> None:
+            pass
+
+    class BeforeStatesExpired(Event):
+        """The before-states of this run were purged: it can no longer be undone."""
+
+        TOPIC = "before-states-expired"
+
+        def apply(self, run: Run) -> None:
+            run.before_states_expired = True
 
     @classmethod
     def start(
@@ -110,6 +160,10 @@ class Run(Aggregate):
         self.status: Status = "running"
         self.finished_at: datetime | None = None
         self.error: SystemFault | None = None
+        self.outcome: bytes | None = None
+        self.undo_under_way: str | None = None
+        self.undone_by: str | None = None
+        self.before_states_expired = False
 
     @property
     def accepted(self) -> int:
@@ -150,12 +204,43 @@ class Run(Aggregate):
                 accepted=self.accepted,
             )
 
-    def finish(self, finished_at: datetime, timestamp: datetime) -> None:
+    def begin_undo(self, undo_run_id: str, timestamp: datetime) -> None:
+        """Notes that an undo of this run begins; ledger.undo.refusals says whether it may."""
+        self.trigger_event(self.UndoBegun, timestamp=timestamp, run_id=self.run_id, undo_run_id=undo_run_id)
+
+    def end_undo(self, undo_run_id: str, *, is_whole: bool, timestamp: datetime) -> None:
+        """Notes that its undo ended."""
+        self.trigger_event(
+            self.UndoEnded, timestamp=timestamp, run_id=self.run_id, undo_run_id=undo_run_id, is_whole=is_whole
+        )
+
+    def reverse_undo(self, undo_run_id: str, by_run_id: str, timestamp: datetime) -> None:
+        """Notes that an undo of this run was itself undone. Nothing where another undo came after it."""
+        if self.undone_by == undo_run_id:
+            self.trigger_event(
+                self.UndoReversed,
+                timestamp=timestamp,
+                run_id=self.run_id,
+                undo_run_id=undo_run_id,
+                by_run_id=by_run_id,
+            )
+
+    def intend(self, writes: bytes, timestamp: datetime) -> None:
+        """Notes what this undo is about to write."""
+        self.trigger_event(self.UndoIntended, timestamp=timestamp, run_id=self.run_id, writes=writes)
+
+    def expire_before_states(self, timestamp: datetime) -> None:
+        """Notes that the before-states of this run were purged."""
+        self.trigger_event(self.BeforeStatesExpired, timestamp=timestamp, run_id=self.run_id)
+
+    def finish(self, finished_at: datetime, timestamp: datetime, outcome: bytes | None = None) -> None:
         """Ends the run. Raises RunEnded when it ended in another way; finishing twice is harmless."""
         if self.status == "failed":
             raise RunEnded(f"Run {self.run_id} has failed already; it cannot be finished.", run_id=self.run_id)
         if self.status == "running":
-            self.trigger_event(self.Finished, timestamp=timestamp, run_id=self.run_id, finished_at=finished_at)
+            self.trigger_event(
+                self.Finished, timestamp=timestamp, run_id=self.run_id, finished_at=finished_at, outcome=outcome
+            )
 
     def fail(self, code: str, message: str, finished_at: datetime, timestamp: datetime) -> None:
         """Ends the run with a system error. Raises RunEnded unless it runs or failed with the same error."""

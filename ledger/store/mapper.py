@@ -19,16 +19,31 @@ from ledger.store.rows import EventRow, LedgerStoredEvent, NewEvent
 from ledger.store.shapes import (
     NOTHING,
     SHAPES,
+    BeforeStatesExpiredShape,
     ChangesRecordedShape,
     RecordShape,
     RunFailedShape,
     RunFinishedShape,
     RunStartedShape,
     Shape,
+    UndoBegunShape,
+    UndoEndedShape,
+    UndoIntendedShape,
+    UndoReversedShape,
 )
 from ledger.store.upcasts import read_old_shape
 
-RunEvent = Run.Created | Run.ChangesRecorded | Run.Finished | Run.Failed
+RunEvent = (
+    Run.Created
+    | Run.ChangesRecorded
+    | Run.Finished
+    | Run.Failed
+    | Run.UndoBegun
+    | Run.UndoEnded
+    | Run.UndoReversed
+    | Run.UndoIntended
+    | Run.BeforeStatesExpired
+)
 LedgerEvent = RunEvent | RecordEvent
 
 _ENCODER = msgspec.json.Encoder()
@@ -39,6 +54,7 @@ _ACTION_OF_TOPIC = {
     "record-updated": "update",
     "record-deleted": "delete",
     "record-unmodified": "none",
+    "record-erased": "erase",
 }
 for _event_type in RECORD_EVENTS:
     register_topic(_event_type.TOPIC, _event_type)
@@ -180,7 +196,17 @@ def _run_shape(event: RunEvent) -> Shape:
     if isinstance(event, Run.ChangesRecorded):
         return ChangesRecordedShape(event.offset, event.tally)
     if isinstance(event, Run.Finished):
-        return RunFinishedShape(event.finished_at)
+        return RunFinishedShape(event.finished_at, NOTHING if event.outcome is None else Raw(event.outcome))
+    if isinstance(event, Run.UndoBegun):
+        return UndoBegunShape(event.undo_run_id)
+    if isinstance(event, Run.UndoEnded):
+        return UndoEndedShape(event.undo_run_id, event.is_whole)
+    if isinstance(event, Run.UndoReversed):
+        return UndoReversedShape(event.undo_run_id, event.by_run_id)
+    if isinstance(event, Run.UndoIntended):
+        return UndoIntendedShape(Raw(event.writes))
+    if isinstance(event, Run.BeforeStatesExpired):
+        return BeforeStatesExpiredShape()
     return RunFailedShape(event.finished_at, event.code, event.message)
 
 
@@ -200,6 +226,11 @@ _RUN_EVENTS: dict[type[Shape], type[RunEvent]] = {
     ChangesRecordedShape: Run.ChangesRecorded,
     RunFinishedShape: Run.Finished,
     RunFailedShape: Run.Failed,
+    UndoBegunShape: Run.UndoBegun,
+    UndoEndedShape: Run.UndoEnded,
+    UndoReversedShape: Run.UndoReversed,
+    UndoIntendedShape: Run.UndoIntended,
+    BeforeStatesExpiredShape: Run.BeforeStatesExpired,
 }
 
 
@@ -209,4 +240,8 @@ def _members_of(shape: Shape) -> dict[str, Any]:
         details = members.pop("details")
         members["operation"] = replace(shape.operation, details=bytes(details) or None)
         members["originator_topic"] = Run.TOPIC
+    if isinstance(shape, RunFinishedShape):
+        members["outcome"] = bytes(shape.outcome) or None
+    if isinstance(shape, UndoIntendedShape):
+        members["writes"] = bytes(shape.writes)
     return members

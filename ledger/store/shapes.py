@@ -37,6 +37,33 @@ class ChangesRecordedShape(Struct, omit_defaults=True, forbid_unknown_fields=Tru
 class RunFinishedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
     VERSION = 1
     finished_at: datetime
+    outcome: Raw = NOTHING
+
+
+class UndoBegunShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    undo_run_id: str
+
+
+class UndoEndedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    undo_run_id: str
+    is_whole: bool
+
+
+class UndoReversedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    undo_run_id: str
+    by_run_id: str
+
+
+class UndoIntendedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    writes: Raw
+
+
+class BeforeStatesExpiredShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
 
 
 class RunFailedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -63,17 +90,34 @@ class RecordShape(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=Fal
     preview: bool = False
 
 
-Shape = RunStartedShape | ChangesRecordedShape | RunFinishedShape | RunFailedShape | RecordShape
+Shape = (
+    RunStartedShape
+    | ChangesRecordedShape
+    | RunFinishedShape
+    | RunFailedShape
+    | UndoBegunShape
+    | UndoEndedShape
+    | UndoReversedShape
+    | UndoIntendedShape
+    | BeforeStatesExpiredShape
+    | RecordShape
+)
 
 SHAPES: dict[str, type[Shape]] = {
     "run-started": RunStartedShape,
     "changes-recorded": ChangesRecordedShape,
     "run-finished": RunFinishedShape,
     "run-failed": RunFailedShape,
+    "undo-begun": UndoBegunShape,
+    "undo-ended": UndoEndedShape,
+    "undo-reversed": UndoReversedShape,
+    "undo-intended": UndoIntendedShape,
+    "before-states-expired": BeforeStatesExpiredShape,
     "record-created": RecordShape,
     "record-updated": RecordShape,
     "record-deleted": RecordShape,
     "record-unmodified": RecordShape,
     "record-failed": RecordShape,
+    "record-erased": RecordShape,
 }
 """Every topic that this version of the ledger can store and read."""

@@ -59,7 +59,7 @@ def _violations(
         *_not_unique(written, schemas, ends, surroundings),
     ]
     deleted = [step for step in steps if step.op == "delete"]
-    return found or list(_still_referenced(deleted, schemas, ends, surroundings))
+    return found or list(_still_referenced(deleted, ends, surroundings))
 
 
 def _violation(step: Step, reason: str, names: Iterable[str]) -> Violation:
@@ -121,7 +121,6 @@ def _not_unique(
 
 def _still_referenced(
     steps: Sequence[Step],
-    schemas: Mapping[str, TypeSchema],
     ends: Mapping[Key, Mapping[str, bytes | None] | None],
     surroundings: Surroundings,
 ) -> Iterable[Violation]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from ledger.connectors.port import Found, Op, Values, Write
+from ledger.domain.record import RecordEvent
 from ledger.undo.comparing import Comparing
 from ledger.undo.net_effect import NetEffect, Unknown
 from ledger.undo.request import Policy, Selection
@@ -39,6 +41,9 @@ class Step:
     """The id that the runs knew the record by, where it has another now."""
     position: int = 0
     """Of the newest event of the record's stream that was seen: for the ledger's own condition."""
+    stream: UUID | None = None
+    origin: tuple[UUID, RecordEvent] | None = None
+    """Where the record was found: to look at it again."""
     label: str | None = None
     link: str | None = None
 

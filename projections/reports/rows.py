@@ -18,6 +18,7 @@ _OUTCOMES = {
     "record-updated": ("succeeded", "update"),
     "record-deleted": ("succeeded", "delete"),
     "record-unmodified": ("succeeded", "none"),
+    "record-erased": ("succeeded", "erase"),
     "record-failed": ("failed", ""),
 }
 """Topic to result and action; a failed change, and one of another action, holds its action itself."""

@@ -1,0 +1,263 @@
+"""What the ledger knows of the records that runs changed: their events from the first that concerns the undo on.
+
+Records come in windows, in the order in which the runs first touched them, so that memory does not grow with the runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from uuid import UUID
+
+from psycopg import sql
+
+from ledger.domain.record import RecordErased, RecordEvent, RecordUnmodified
+from ledger.ids import record_stream_id, run_stream_id
+from ledger.json_text import split_fields
+from ledger.store.database import Database
+from ledger.store.mapper import decode_record, decode_shape, is_record_topic
+from ledger.store.rows import EVENT_COLUMNS, EventRow
+from ledger.store.shapes import ChangesRecordedShape
+from ledger.undo.net_effect import Erasure
+from ledger.undo.request import Selection
+from ledger.undo.result import Author
+
+WINDOW_EVENTS = 4_000
+"""Events of the runs looked at together."""
+LINKS_MAX = 100
+"""How often one record may have been created again under a new id."""
+SEEN_BITS = 1 << 25
+"""Size of the filter of streams seen: 4 MB, whatever the size of the runs; at 1,000,000 records it errs 0.02 %."""
+
+_LATER = sql.SQL("""
+    SELECT {columns} FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
+    CROSS JOIN LATERAL (
+        SELECT {columns} FROM account_events
+        WHERE originator_id = seen.stream AND originator_version > seen.version
+    ) later ORDER BY originator_id, originator_version
+""").format(columns=sql.SQL(EVENT_COLUMNS))
+_EARLIER = """
+    SELECT DISTINCT originator_id FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
+    JOIN account_events ON originator_id = seen.stream AND originator_version < seen.version
+    WHERE run_id = ANY(%(runs)s)
+"""
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+"""Some thousand streams of millions: the planner, which does not know the view's selectivity, would read all."""
+_RANGE = sql.SQL(
+    "SELECT {} FROM account_events WHERE position > %(after)s AND position <= %(last)s ORDER BY position"
+).format(sql.SQL(EVENT_COLUMNS))
+_BATCHES = sql.SQL(
+    "SELECT {} FROM account_events WHERE originator_id = ANY(%(streams)s) AND topic = 'changes-recorded'"
+).format(sql.SQL(EVENT_COLUMNS))
+
+
+@dataclass(slots=True)
+class Gathered:
+    """One record: its changing events from the runs' first on, in order, those of other runs included."""
+
+    object_type: str
+    record_id: str
+    """The id it answers to now."""
+    stream: UUID
+    events: list[RecordEvent]
+    position: int
+    """Of the newest event seen in its stream."""
+    origin: tuple[UUID, RecordEvent] | None = None
+    """The stream it was found in, and the first event there that concerns the undo."""
+    touched_by: set[str] = field(default_factory=set)
+    """Run IDs of all later events, failed and unmodified ones too."""
+    old_id: str | None = None
+    erasures: list[tuple[int, Erasure]] = field(default_factory=list)
+    """What was erased, and the position from which on values are new."""
+
+    def erasure(self, event: RecordEvent) -> Erasure | None:
+        """What was erased of an event after it was recorded."""
+        later = [erasure for position, erasure in self.erasures if event.originator_version < position]
+        if not later:
+            return None
+        if any(erasure.fields is None for erasure in later):
+            return Erasure(None)
+        return Erasure(frozenset().union(*(erasure.fields or () for erasure in later)))
+
+    def author(self, name: str | None, now: bytes | None, own: frozenset[str]) -> Author:
+        """Who wrote the present value of a field; of the record as a whole (name None), who last changed it but for
+        the runs `own`. Outside the ledger where no event tells.
+        """
+        for event in reversed(self.events):
+            before, after = split_fields(event.before), split_fields(event.after)
+            if name is None:
+                if event.run_id not in own:
+                    return Author(event.run_id, event.actor, event.occurred_at)
+            elif name in before or name in after:
+                if after.get(name) == now:
+                    return Author(event.run_id, event.actor, event.occurred_at)
+                break
+        return Author(None)
+
+
+class Gathering:
+    """Reads what runs of one account changed."""
+
+    def __init__(self, database: Database, account_id: UUID) -> None:
+        self._database = database
+        self._account_id = account_id
+
+    def windows(self, runs: Sequence[str], selection: Selection) -> Iterator[list[Gathered]]:
+        """The records that the runs changed, each once, with all that happened to them since."""
+        group, seen = frozenset(runs), _SeenStreams()
+        followed: set[UUID] = set()
+        for rows in self._rows_of(runs):
+            first: dict[UUID, RecordEvent] = {}
+            for row in rows:
+                if row.run_id not in group or not is_record_topic(row.topic) or row.payload is None:
+                    continue
+                if row.originator_id in first:
+                    continue
+                event = decode_record(row)
+                is_named = event.changes_the_record and event.record_id is not None
+                if is_named and selection.takes_record(event.object_type, event.record_id or ""):
+                    first[row.originator_id] = event
+            doubtful = [stream for stream in first if not seen.add(stream)]
+            for stream in self._seen_before(doubtful, first, runs):
+                del first[stream]
+            for stream in followed & first.keys():
+                del first[stream]
+            if first:
+                yield self._without_followed(self.gather(first), followed)
+
+    @staticmethod
+    def _without_followed(records: list[Gathered], followed: set[UUID]) -> list[Gathered]:
+        """Leaves out records that others became: they are dealt with under their old id."""
+        followed.update(record.stream for record in records if record.old_id is not None)
+        return [record for record in records if record.old_id is not None or record.stream not in followed]
+
+    def _rows_of(self, runs: Sequence[str]) -> Iterator[list[EventRow]]:
+        """The events of all batches of the runs, in order of position."""
+        streams = [run_stream_id(self._account_id, run_id) for run_id in runs]
+        ranges: list[tuple[int, int]] = []
+        for row in self._read(_BATCHES, {"streams": streams}):
+            shape = decode_shape(row.topic, row.payload or b"")
+            assert isinstance(shape, ChangesRecordedShape)
+            ranges.append((row.position - shape.tally.processed - 1, row.position - 1))
+        for after, last in _joined(sorted(ranges)):
+            for start in range(after, last, WINDOW_EVENTS):
+                yield self._read(_RANGE, {"after": start, "last": min(last, start + WINDOW_EVENTS)})
+
+    def _seen_before(self, doubtful: Sequence[UUID], first: dict[UUID, RecordEvent], runs: Sequence[str]) -> list[UUID]:
+        if not doubtful:
+            return []
+        parameters = {
+            "streams": list(doubtful),
+            "versions": [first[stream].originator_version for stream in doubtful],
+            "runs": list(runs),
+        }
+        with self._database.transaction(self._account_id) as connection:
+            connection.execute(_BY_INDEX)
+            return [row[0] for row in connection.execute(_EARLIER, parameters)]
+
+    def gather(self, first: Mapping[UUID, RecordEvent]) -> list[Gathered]:
+        """The records in these streams, from these events on."""
+        gathered = {
+            stream: Gathered(
+                event.object_type, event.record_id or "", stream, [event], event.originator_version, (stream, event)
+            )
+            for stream, event in first.items()
+        }
+        for stream, rows in groupby(self._later(gathered.values()), key=lambda row: row.originator_id):
+            self._take(gathered[stream], rows)
+        return list(gathered.values())
+
+    def _later(self, records: Iterable[Gathered]) -> list[EventRow]:
+        records = list(records)
+        parameters = {
+            "streams": [record.stream for record in records],
+            "versions": [record.position for record in records],
+        }
+        with self._database.transaction(self._account_id) as connection:
+            connection.execute(_BY_INDEX)
+            rows = connection.cursor(binary=True).execute(_LATER, parameters).fetchall()
+        return [EventRow._make(row) for row in rows]
+
+    def _take(self, record: Gathered, rows: Iterable[EventRow]) -> None:
+        for row in rows:
+            record.position = row.position
+            record.touched_by.add(row.run_id)
+            if row.payload is None:
+                record.erasures.append((row.position + 1, Erasure(None)))
+                continue
+            event = decode_record(row)
+            if isinstance(event, RecordErased):
+                record.erasures.append((row.position, _erasure_of(event)))
+            if event.changes_the_record:
+                record.events.append(event)
+            elif isinstance(event, RecordUnmodified) and (new_id := recreated_as(event)) is not None:
+                self._follow(record, new_id)
+                return
+
+    def _follow(self, record: Gathered, new_id: str) -> None:
+        """Goes on with the record under the id that a target gave it when an undo created it again."""
+        record.old_id = record.old_id or record.record_id
+        record.record_id = new_id
+        record.stream, record.position = record_stream_id(self._account_id, record.object_type, new_id), 0
+        assert len(record.events) < LINKS_MAX * WINDOW_EVENTS, "links never lead back: ids are new"
+        self._take(record, self._later([record]))
+
+    def present_id(self, object_type: str, record_id: str) -> str:
+        """The id that a record answers to now, after any number of new ones."""
+        stream = record_stream_id(self._account_id, object_type, record_id)
+        record = Gathered(object_type, record_id, stream, [], 0)
+        self._take(record, self._later([record]))
+        return record.record_id
+
+    def _read(self, query: sql.Composed, parameters: dict[str, object]) -> list[EventRow]:
+        with self._database.transaction(self._account_id) as connection:
+            rows = connection.cursor(binary=True).execute(query, parameters).fetchall()
+        return [EventRow._make(row) for row in sorted(rows)]
+
+
+def recreated_as(event: RecordEvent) -> str | None:
+    """The new id in an event that links a record to what it was created again as; None: it is no such event."""
+    if event.details is None or b'"recreated_as"' not in event.details:
+        return None
+    found = json.loads(event.details)
+    return str(found["recreated_as"]) if "recreated_as" in found else None
+
+
+def _erasure_of(event: RecordErased) -> Erasure:
+    if event.details is not None and b'"whole":true' in event.details:
+        return Erasure(None)
+    return Erasure(frozenset(split_fields(event.before)))
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Neighbouring ranges (after, last) as one; between two batches stands only the event that counts the first."""
+    begun: tuple[int, int] | None = None
+    for after, last in ranges:
+        if begun is not None and after <= begun[1] + 1:
+            begun = (begun[0], last)
+        else:
+            if begun is not None:
+                yield begun
+            begun = (after, last)
+    if begun is not None:
+        yield begun
+
+
+class _SeenStreams:
+    """A Bloom filter over stream ids, which are hashes already: it may take a new one for seen, never the reverse."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray(SEEN_BITS // 8)
+
+    def add(self, stream: UUID) -> bool:
+        """Whether the stream is surely new."""
+        is_new, data, bits = False, stream.bytes, self._bits
+        for start in (0, 4, 8, 12):
+            bit = int.from_bytes(data[start : start + 4], "big") % SEEN_BITS
+            byte, mask = bit >> 3, 1 << (bit & 7)
+            if not bits[byte] & mask:
+                is_new = True
+                bits[byte] |= mask
+        return is_new
