@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger.access import Accounts, Identity, Tokens, authenticate
+from ledger.connectors.port import Connector
+from ledger.connectors.registry import Targets
+from ledger.domain.record import State
 from ledger.idempotency import IdempotencyKeys
 from ledger.service import AccountLedger
 from ledger.store.database import Database
+from ledger.undo.service import AccountUndo
 from projections.activity.postgres import Activity
+from projections.families import Families
 from projections.progress import WAIT_S, Lag, lag, wait_for
 from projections.rebuild import OnProgress, rebuild
 from projections.records.reading import Records
@@ -45,6 +51,26 @@ class Services:
     def reports(self, account_id: UUID) -> Reports:
         """Each run's changes with their before and after, as CSV, XLSX or NDJSON."""
         return Reports(self.database, account_id)
+
+    def targets(self, account_id: UUID) -> Targets:
+        """The target systems of one account."""
+        return Targets(self.database, account_id, lambda object_type: self._states_of(account_id, object_type))
+
+    def undo(self, account_id: UUID, connector: Connector | None = None) -> AccountUndo:
+        """Undoing runs. `connector`: of a target that is not among the account's own (tests, conformance)."""
+        connector_of = self.targets(account_id).connector if connector is None else lambda _: connector
+        return AccountUndo(
+            self.database, account_id, connector_of, lambda recipe: self._children_of(account_id, recipe)
+        )
+
+    def _children_of(self, account_id: UUID, recipe_run_id: str) -> list[str]:
+        project_once(self.database, account_id)
+        return Families(self.database, account_id).children(recipe_run_id)
+
+    def _states_of(self, account_id: UUID, object_type: str) -> Iterator[tuple[str, State]]:
+        project_once(self.database, account_id)
+        for record in self.records(account_id).states(object_type):
+            yield record["record_id"], {name: bytes(raw) for name, raw in record["fields"].items()}
 
     def run_changes(self, account_id: UUID) -> RunChanges:
         """Paging inside a run, search across runs."""

@@ -133,6 +133,12 @@ class Gathering:
         followed.update(record.stream for record in records if record.old_id is not None)
         return [record for record in records if record.old_id is not None or record.stream not in followed]
 
+    def events_of(self, run_id: str) -> Iterator[list[RecordEvent]]:
+        """The record events of one run, in order, some at a time. Those erased whole are left out."""
+        for rows in self._rows_of([run_id]):
+            wanted = (row for row in rows if row.run_id == run_id and is_record_topic(row.topic))
+            yield [decode_record(row) for row in wanted if row.payload is not None]
+
     def _rows_of(self, runs: Sequence[str]) -> Iterator[list[EventRow]]:
         """The events of all batches of the runs, in order of position."""
         streams = [run_stream_id(self._account_id, run_id) for run_id in runs]

@@ -171,7 +171,7 @@ class Planner:
                 for values in (before, after):
                     value = values.get(name)
                     if isinstance(value, bytes) and value != b"null":
-                        values[name] = self._present(reference.object_type, value)  # type: ignore[index]
+                        values[name] = self._present(reference.object_type, value)
         return replace(net, before=before, after=after)
 
     def _present(self, object_type: str, value: bytes) -> bytes:

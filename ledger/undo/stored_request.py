@@ -1,0 +1,68 @@
+"""An undo's request as JSON text: kept in its run's details, to resume it and to know it again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ledger.json_text import encode
+from ledger.undo.request import POLICIES, Policy, Selection, UndoRequest
+
+
+class StoredRequest(msgspec.Struct, omit_defaults=True):
+    runs: list[str]
+    policy: Policy = "skip"
+    fields: list[str] | None = None
+    records: list[tuple[str, str]] | None = None
+    object_types: list[str] | None = None
+    cells: list[tuple[str, str, str | None]] | None = None
+    target: str | None = None
+    group: list[str] = []
+    """The runs undone, newest first; children and cascaded ones included."""
+    cascaded: list[str] = []
+    restore: dict[str, str] | None = None
+
+
+assert set(POLICIES) == set(Policy.__args__)  # type: ignore[attr-defined]
+
+
+def encode_request(request: UndoRequest, group: list[str], cascaded: list[str]) -> bytes:
+    """The request with what it was resolved to."""
+    selection = request.selection
+    return encode(
+        StoredRequest(
+            list(request.runs), request.policy, _sorted(selection.fields), _pairs(selection.records),
+            _sorted(selection.object_types), _cells(selection.cells), request.target, group, cascaded,
+        )
+    )  # fmt: skip
+
+
+def decode_request(text: bytes) -> tuple[UndoRequest, list[str], list[str]]:
+    """The inverse of encode_request."""
+    stored = msgspec.json.decode(text, type=StoredRequest)
+    selection = Selection(
+        None if stored.fields is None else frozenset(stored.fields),
+        None if stored.records is None else frozenset(stored.records),
+        None if stored.object_types is None else frozenset(stored.object_types),
+        None if stored.cells is None else frozenset(stored.cells),
+    )
+    request = UndoRequest(tuple(stored.runs), stored.policy, selection, stored.target)
+    return request, stored.group, stored.cascaded
+
+
+def same_request(one: UndoRequest, other: UndoRequest) -> bool:
+    """Whether two requests ask for the same, whatever their keys."""
+    return (one.runs, one.policy, one.selection, one.target) == (
+        other.runs, other.policy, other.selection, other.target
+    )  # fmt: skip
+
+
+def _sorted(names: frozenset[str] | None) -> list[str] | None:
+    return None if names is None else sorted(names)
+
+
+def _pairs(records: frozenset[tuple[str, str]] | None) -> list[tuple[str, str]] | None:
+    return None if records is None else sorted(records)
+
+
+def _cells(cells: frozenset[tuple[str, str, str | None]] | None) -> list[tuple[str, str, str | None]] | None:
+    return None if cells is None else sorted(cells, key=lambda cell: (cell[0], cell[1], cell[2] or ""))
