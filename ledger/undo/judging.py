@@ -178,14 +178,12 @@ class _Judged:
             self._skip(None, net.whole_before.value)
         elif self.virtual is None:
             self._create_again(net, known)
-        elif not (differing := [
-            name for name in known
-            if self.comparing.is_compared(name) and not self.comparing.same(name, self.virtual.get(name), known[name])
-        ]):  # fmt: skip
+        elif not self.comparing.differing(self.virtual, known):
             self.step.noop.append(Item(*self.step.key, None, "already_restored"))
         elif not self.forced:
             self._skip(None, "already_exists")
         else:
+            differing = [name for name in self.comparing.differing(self.virtual, known) if name in known]
             self.virtual.update({name: known[name] for name in differing})
             self.wrote.update(differing)
 
@@ -236,10 +234,7 @@ class _Judged:
     def _decide(self) -> None:
         step, current, virtual = self.step, self.step.current, self.virtual
         if virtual is None:
-            if current is None:
-                step.noop.append(Item(*step.key, None, "already_absent"))
-            else:
-                step.op = "delete"
+            step.op = None if current is None else "delete"
         elif current is None:
             step.op, step.values = "create", virtual
         else:
@@ -250,8 +245,6 @@ class _Judged:
             ]  # fmt: skip
             step.values = {name: virtual.get(name) for name in sorted(differing)}
             step.op = "update" if step.values else None
-            put_back = sorted(self.wrote - set(differing) - {None}, key=str)
-            step.noop += [Item(*step.key, name, "already_restored") for name in put_back]
 
     def _tidy(self) -> None:
         """Each field has one verdict: written, else skipped, else noop; nothing twice."""

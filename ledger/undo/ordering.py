@@ -54,11 +54,12 @@ def order_writes(
         layers, rest = _layers(nodes, edges)
         if not rest:
             break
-        choice = _split_choice(steps, schemas, needs, split, {number for number, _ in rest})
-        if choice is None:  # no way around: the target itself must tell
+        chosen = _splits(steps, schemas, needs, split, {number for number, _ in rest})
+        if not chosen:  # no way around: the target itself must tell
             layers.append(sorted(rest))
             break
-        split[choice[0]] = split.get(choice[0], frozenset()) | choice[1]
+        for number, aside in chosen.items():
+            split[number] = split.get(number, frozenset()) | aside
     return _writes(steps, schemas, comparings, layers, edges, split)
 
 
@@ -164,50 +165,76 @@ def _layers(nodes: Sequence[Node], edges: Mapping[tuple[Node, Node], str]) -> tu
     return layers, left
 
 
-def _split_choice(
+def _splits(
     steps: Sequence[Step],
     schemas: Mapping[str, TypeSchema],
     needs: Sequence[Need],
     split: Mapping[int, frozenset[str]],
     left: set[int],
+) -> dict[int, frozenset[str]]:
+    """For each circle one step, and fields to set aside in its first phase. Empty: there is no way around."""
+    chosen: dict[int, frozenset[str]] = {}
+    for circle in _circles(needs, left, split):
+        choice = _split_of(circle, steps, schemas, split)
+        if choice is not None:
+            chosen[choice[0]] = choice[1]
+    return chosen
+
+
+def _split_of(
+    circle: Sequence[Need],
+    steps: Sequence[Step],
+    schemas: Mapping[str, TypeSchema],
+    split: Mapping[int, frozenset[str]],
 ) -> tuple[int, frozenset[str]] | None:
-    """A step in a circle, and fields to set aside in its first phase: rather nullable ones, rather of few steps."""
-    circle = _circle(needs, left, split)
+    """Rather fields that can be null than a passing value."""
     fallback: tuple[int, frozenset[str]] | None = None
     for need in circle:
         for number, names in ((need.later, need.later_fields), (need.earlier, need.earlier_fields)):
             aside = frozenset(names or ())
+            step, required = steps[number], schemas[steps[number].object_type].required
             if not aside or aside <= split.get(number, frozenset()):
                 continue
-            step, required = steps[number], schemas[steps[number].object_type].required
             if step.op == "update" and aside.isdisjoint(step.values):
                 continue
-            nullable = aside - required
+            is_unique = need.reason == "unique_violation"
+            nullable = sorted(aside - required)
             if nullable:
-                return number, frozenset(sorted(nullable)[:1]) if need.reason == "unique_violation" else nullable
-            if need.reason == "unique_violation" and step.op != "delete":
+                return number, frozenset(nullable[:1] if is_unique else nullable)
+            if is_unique and step.op != "delete":
                 fallback = fallback or (number, frozenset(sorted(aside)[:1]))
     return fallback
 
 
-def _circle(needs: Sequence[Need], left: set[int], split: Mapping[int, frozenset[str]]) -> list[Need]:
-    """The needs of one circle among the steps that are left."""
+def _circles(needs: Sequence[Need], left: set[int], split: Mapping[int, frozenset[str]]) -> Iterable[list[Need]]:
+    """Circles among the steps that are left, no two of which share a step."""
     outgoing: dict[int, list[Need]] = defaultdict(list)
     for need in needs:
         if need.earlier in left and need.later in left:
             outgoing[need.earlier].append(need)
+    finished: set[int] = set()
     for start in sorted(left):
         path: list[Need] = []
-        seen: dict[int, int] = {}
+        at: dict[int, int] = {}
         here = start
-        while here not in seen and outgoing[here]:
-            seen[here] = len(path)
-            need = next((need for need in outgoing[here] if need.later not in split), outgoing[here][0])
+        while here not in finished:
+            at[here] = len(path)
+            onward = [need for need in outgoing[here] if need.later not in finished]
+            if not onward:  # a dead end: what only hangs on circles, or is done
+                finished.add(here)
+                del at[here]
+                if not path:
+                    break
+                here = path.pop().earlier
+                continue
+            need = next((need for need in onward if need.later not in split), onward[0])
+            if need.later in at:
+                circle = [*path[at[need.later] :], need]
+                finished.update(at)
+                yield circle
+                break
             path.append(need)
             here = need.later
-        if here in seen:
-            return path[seen[here] :]
-    return [need for need in needs if need.earlier in left and need.later in left]
 
 
 def _writes(
