@@ -143,10 +143,23 @@ def test_status_agrees_with_what_is_listed(scenario: Json) -> None:
 
 
 @each
+def test_order_names_writes_that_are_expected(scenario: Json) -> None:
+    for step in scenario["steps"]:
+        expect = step.get("expect", {})
+        written = [[item["op"], item["object_type"], item["id"]] for item in expect.get("applied", [])]
+        for first, second in expect.get("order", []):
+            assert first in written
+            assert second in written
+            assert first != second
+
+
+@each
 def test_scenario_replays_to_its_final_records(scenario: Json) -> None:
     target = Replay(scenario)
     for step in scenario["steps"]:
         target.play(step)
+        if not target.under_way and "applied" in step.get("expect", {"applied": []}):
+            target.check_constraints()
     if all("applied" in step["expect"] for step in scenario["steps"] if step["step"] == "resume"):
         assert target.records == by_key(scenario["final"])
         target.check_constraints()
