@@ -51,10 +51,12 @@ class DoubleTarget:
         self._created: dict[tuple[str, Key], str] = {}
         self._written = 0
         self._limited = 0
+        self._throttled: set[tuple[str, str, str]] = set()
 
     def misbehave(self, faults: Faults) -> None:
         """From now on the target has these faults."""
         self.faults, self._written, self._limited = faults, 0, 0
+        self._throttled.clear()
 
     def object_types(self) -> Sequence[str]:
         return list(self.schemas)
@@ -111,10 +113,8 @@ class DoubleTarget:
         key = write.object_type, write.record_id
         self.before_write()
         faults = self.faults
-        if faults.rate_limit is not None:
-            self._limited += 1
-            if self._limited % faults.rate_limit == 0:
-                return Outcome("throttled", retry_after_s=0.0)
+        if self._is_throttled(write):
+            return Outcome("throttled", retry_after_s=0.0)
         if faults.crash_after is not None and self._written >= faults.crash_after and not faults.lost_response:
             raise TargetLost("The connection to the target was lost before the write.")
         if key in faults.reject:
@@ -125,6 +125,18 @@ class DoubleTarget:
                 raise TargetLost("The connection to the target was lost before its answer.")
             self._written += 1
         return outcome
+
+    def _is_throttled(self, write: Write) -> bool:
+        """Each n-th write is answered so when it first comes."""
+        attempt = write.op, write.object_type, write.record_id
+        if self.faults.rate_limit is None or attempt in self._throttled:
+            self._throttled.discard(attempt)
+            return False
+        self._limited += 1
+        if self._limited % self.faults.rate_limit:
+            return False
+        self._throttled.add(attempt)
+        return True
 
     def _apply(self, write: Write, run_id: str) -> Outcome:
         key = write.object_type, write.record_id

@@ -9,24 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
-from psycopg import sql
-
 from ledger.connectors.port import NO_SCHEMA, Capabilities, Found, Outcome, TypeSchema, Write
 from ledger.domain.record import State, fold
 from ledger.ids import record_stream_id
 from ledger.json_text import split_fields
 from ledger.store.database import Database
 from ledger.store.mapper import decode_record
-from ledger.store.rows import EVENT_COLUMNS, EventRow
+from ledger.store.streams import Streams
 
 StatesOf = Callable[[str], Iterator[tuple[str, State]]]
 """All records of a type now: id and fields."""
-
-_STREAMS = sql.SQL("""
-    SELECT {columns} FROM unnest(%(streams)s::uuid[]) AS wanted (stream) CROSS JOIN LATERAL (
-        SELECT {columns} FROM account_events WHERE originator_id = wanted.stream
-    ) events ORDER BY originator_id, originator_version
-""").format(columns=sql.SQL(EVENT_COLUMNS))
 
 
 class LedgerTarget:
@@ -36,7 +28,7 @@ class LedgerTarget:
         self, database: Database, account_id: UUID, schemas: Mapping[str, TypeSchema], states_of: StatesOf
     ) -> None:
         self.capabilities = Capabilities(null_is_missing=False, reads_events=True)
-        self._database = database
+        self._streams = Streams(database, account_id)
         self._account_id = account_id
         self._schemas = schemas
         self._states_of = states_of
@@ -50,10 +42,7 @@ class LedgerTarget:
     def read(self, object_type: str, record_ids: Sequence[str]) -> dict[str, Found]:
         streams = {record_stream_id(self._account_id, object_type, record_id): record_id for record_id in record_ids}
         states: dict[UUID, State | None] = {}
-        with self._database.transaction(self._account_id) as connection:
-            connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off")
-            rows = connection.cursor(binary=True).execute(_STREAMS, {"streams": list(streams)}).fetchall()
-        for row in map(EventRow._make, rows):
+        for row in self._streams.after(dict.fromkeys(streams, 0)):
             if row.payload is not None:
                 event = decode_record(row)
                 before, after = split_fields(event.before), split_fields(event.after)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg.errors import UniqueViolation
 
 from ledger.connectors.ledger_target import LedgerTarget, StatesOf
 from ledger.connectors.port import Connector
@@ -43,15 +42,14 @@ class Targets:
             raise InputError(
                 f"A target is of kind {' or '.join(KINDS)}, and {LEDGER!r} is built in.", problems=(problem,)
             )
-        try:
-            with self._database.transaction(self._account_id) as connection:
-                connection.execute(
-                    "INSERT INTO targets (account_id, name, kind, settings)"
-                    " VALUES (ledger_current_account(), %s, %s, %s)",
-                    (target.name, target.kind, msgspec.json.encode(target.settings)),
-                )
-        except UniqueViolation as error:
-            raise Conflict(f"There is a target {target.name} already. Remove it first.") from error
+        with self._database.transaction(self._account_id) as connection:
+            added = connection.execute(
+                "INSERT INTO targets (account_id, name, kind, settings)"
+                " VALUES (ledger_current_account(), %s, %s, %s) ON CONFLICT DO NOTHING",
+                (target.name, target.kind, msgspec.json.encode(target.settings)),
+            ).rowcount
+        if not added:
+            raise Conflict(f"There is a target {target.name} already. Remove it first.")
 
     def remove(self, name: str) -> None:
         """Raises NotFound."""

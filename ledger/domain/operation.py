@@ -58,5 +58,3 @@ class Operation:
     target: str | None = None
     message: str | None = None
     details: bytes | None = None
-    undoes: tuple[str, ...] = ()
-    """Of an undo: the Run IDs whose changes it puts back."""

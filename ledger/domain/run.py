@@ -40,12 +40,14 @@ class Run(Aggregate):
         run_id: str
 
     class Created(Event, Aggregate.Created):
-        """The run began. `digest` is the SHA-256 of the document it was imported from, if it was."""
+        """The run began. `digest` is the SHA-256 of the document it was imported from, if it was. `undoes`: of an
+        undo, the Run IDs whose changes it puts back."""
 
         TOPIC = "run-started"
         operation: Operation
         started_at: datetime
         digest: str | None
+        undoes: tuple[str, ...] = ()
 
     class ChangesRecorded(Event):
         """`tally.processed` changes follow the first `offset`; their record events directly precede this one."""
@@ -140,6 +142,7 @@ class Run(Aggregate):
         started_at: datetime,
         timestamp: datetime,
         digest: str | None = None,
+        undoes: tuple[str, ...] = (),
     ) -> Run:
         return cls._create(
             cls.Created,
@@ -149,13 +152,22 @@ class Run(Aggregate):
             operation=operation,
             started_at=started_at,
             digest=digest,
+            undoes=undoes,
         )
 
-    def __init__(self, run_id: str, operation: Operation, started_at: datetime, digest: str | None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        operation: Operation,
+        started_at: datetime,
+        digest: str | None,
+        undoes: tuple[str, ...] = (),
+    ) -> None:
         self.run_id = run_id
         self.operation = operation
         self.started_at = started_at
         self.digest = digest
+        self.undoes = undoes
         self.tally = Tally()
         self.status: Status = "running"
         self.finished_at: datetime | None = None

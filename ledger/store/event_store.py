@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Repository
-from eventsourcing.persistence import EventStore
+from eventsourcing.persistence import EventStore, IntegrityError
 
 from ledger.domain.run import Run
 from ledger.errors import NotFound
@@ -15,6 +15,8 @@ from ledger.store.database import Database
 from ledger.store.mapper import LedgerMapper, to_new_event
 from ledger.store.recorder import Appended, Recorder
 from ledger.store.rows import EventRow, NewEvent
+
+__all__ = ["AccountStore", "IntegrityError"]
 
 
 class AccountStore(EventStore[UUID]):

@@ -192,7 +192,9 @@ def _run_shape(event: RunEvent) -> Shape:
     if isinstance(event, Run.Created):
         details = event.operation.details
         operation = replace(event.operation, details=None)
-        return RunStartedShape(operation, event.started_at, NOTHING if details is None else Raw(details), event.digest)
+        return RunStartedShape(
+            operation, event.started_at, NOTHING if details is None else Raw(details), event.digest, event.undoes
+        )
     if isinstance(event, Run.ChangesRecorded):
         return ChangesRecordedShape(event.offset, event.tally)
     if isinstance(event, Run.Finished):

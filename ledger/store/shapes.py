@@ -26,6 +26,7 @@ class RunStartedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
     started_at: datetime
     details: Raw = NOTHING
     digest: str | None = None
+    undoes: tuple[str, ...] = ()
 
 
 class ChangesRecordedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):

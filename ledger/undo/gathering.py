@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from uuid import UUID
 
-from psycopg import sql
-
 from ledger.domain.record import RecordErased, RecordEvent, RecordUnmodified
-from ledger.ids import record_stream_id, run_stream_id
+from ledger.ids import record_stream_id
 from ledger.json_text import split_fields
 from ledger.store.database import Database
-from ledger.store.mapper import decode_record, decode_shape, is_record_topic
-from ledger.store.rows import EVENT_COLUMNS, EventRow
-from ledger.store.shapes import ChangesRecordedShape
+from ledger.store.mapper import decode_record, is_record_topic
+from ledger.store.rows import EventRow
+from ledger.store.streams import Streams
 from ledger.undo.net_effect import Erasure
 from ledger.undo.request import Selection
 from ledger.undo.result import Author
@@ -30,27 +28,6 @@ LINKS_MAX = 100
 """How often one record may have been created again under a new id."""
 SEEN_BITS = 1 << 25
 """Size of the filter of streams seen: 4 MB, whatever the size of the runs; at 1,000,000 records it errs 0.02 %."""
-
-_LATER = sql.SQL("""
-    SELECT {columns} FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
-    CROSS JOIN LATERAL (
-        SELECT {columns} FROM account_events
-        WHERE originator_id = seen.stream AND originator_version > seen.version
-    ) later ORDER BY originator_id, originator_version
-""").format(columns=sql.SQL(EVENT_COLUMNS))
-_EARLIER = """
-    SELECT DISTINCT originator_id FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
-    JOIN account_events ON originator_id = seen.stream AND originator_version < seen.version
-    WHERE run_id = ANY(%(runs)s)
-"""
-_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-"""Some thousand streams of millions: the planner, which does not know the view's selectivity, would read all."""
-_RANGE = sql.SQL(
-    "SELECT {} FROM account_events WHERE position > %(after)s AND position <= %(last)s ORDER BY position"
-).format(sql.SQL(EVENT_COLUMNS))
-_BATCHES = sql.SQL(
-    "SELECT {} FROM account_events WHERE originator_id = ANY(%(streams)s) AND topic = 'changes-recorded'"
-).format(sql.SQL(EVENT_COLUMNS))
 
 
 @dataclass(slots=True)
@@ -101,14 +78,14 @@ class Gathering:
     """Reads what runs of one account changed."""
 
     def __init__(self, database: Database, account_id: UUID) -> None:
-        self._database = database
         self._account_id = account_id
+        self._streams = Streams(database, account_id)
 
     def windows(self, runs: Sequence[str], selection: Selection) -> Iterator[list[Gathered]]:
         """The records that the runs changed, each once, with all that happened to them since."""
         group, seen = frozenset(runs), _SeenStreams()
         followed: set[UUID] = set()
-        for rows in self._rows_of(runs):
+        for rows in self._streams.runs(runs, WINDOW_EVENTS):
             first: dict[UUID, RecordEvent] = {}
             for row in rows:
                 if row.run_id not in group or not is_record_topic(row.topic) or row.payload is None:
@@ -119,9 +96,10 @@ class Gathering:
                 is_named = event.changes_the_record and event.record_id is not None
                 if is_named and selection.takes_record(event.object_type, event.record_id or ""):
                     first[row.originator_id] = event
-            doubtful = [stream for stream in first if not seen.add(stream)]
-            for stream in self._seen_before(doubtful, first, runs):
-                del first[stream]
+            doubtful = {stream: e.originator_version for stream, e in first.items() if not seen.add(stream)}
+            if doubtful:
+                for stream in self._streams.written_before(doubtful, runs):
+                    del first[stream]
             for stream in followed & first.keys():
                 del first[stream]
             if first:
@@ -135,33 +113,9 @@ class Gathering:
 
     def events_of(self, run_id: str) -> Iterator[list[RecordEvent]]:
         """The record events of one run, in order, some at a time. Those erased whole are left out."""
-        for rows in self._rows_of([run_id]):
+        for rows in self._streams.runs([run_id], WINDOW_EVENTS):
             wanted = (row for row in rows if row.run_id == run_id and is_record_topic(row.topic))
             yield [decode_record(row) for row in wanted if row.payload is not None]
-
-    def _rows_of(self, runs: Sequence[str]) -> Iterator[list[EventRow]]:
-        """The events of all batches of the runs, in order of position."""
-        streams = [run_stream_id(self._account_id, run_id) for run_id in runs]
-        ranges: list[tuple[int, int]] = []
-        for row in self._read(_BATCHES, {"streams": streams}):
-            shape = decode_shape(row.topic, row.payload or b"")
-            assert isinstance(shape, ChangesRecordedShape)
-            ranges.append((row.position - shape.tally.processed - 1, row.position - 1))
-        for after, last in _joined(sorted(ranges)):
-            for start in range(after, last, WINDOW_EVENTS):
-                yield self._read(_RANGE, {"after": start, "last": min(last, start + WINDOW_EVENTS)})
-
-    def _seen_before(self, doubtful: Sequence[UUID], first: dict[UUID, RecordEvent], runs: Sequence[str]) -> list[UUID]:
-        if not doubtful:
-            return []
-        parameters = {
-            "streams": list(doubtful),
-            "versions": [first[stream].originator_version for stream in doubtful],
-            "runs": list(runs),
-        }
-        with self._database.transaction(self._account_id) as connection:
-            connection.execute(_BY_INDEX)
-            return [row[0] for row in connection.execute(_EARLIER, parameters)]
 
     def gather(self, first: Mapping[UUID, RecordEvent]) -> list[Gathered]:
         """The records in these streams, from these events on."""
@@ -176,15 +130,7 @@ class Gathering:
         return list(gathered.values())
 
     def _later(self, records: Iterable[Gathered]) -> list[EventRow]:
-        records = list(records)
-        parameters = {
-            "streams": [record.stream for record in records],
-            "versions": [record.position for record in records],
-        }
-        with self._database.transaction(self._account_id) as connection:
-            connection.execute(_BY_INDEX)
-            rows = connection.cursor(binary=True).execute(_LATER, parameters).fetchall()
-        return [EventRow._make(row) for row in rows]
+        return self._streams.after({record.stream: record.position for record in records})
 
     def _take(self, record: Gathered, rows: Iterable[EventRow]) -> None:
         for row in rows:
@@ -217,11 +163,6 @@ class Gathering:
         self._take(record, self._later([record]))
         return record.record_id
 
-    def _read(self, query: sql.Composed, parameters: dict[str, object]) -> list[EventRow]:
-        with self._database.transaction(self._account_id) as connection:
-            rows = connection.cursor(binary=True).execute(query, parameters).fetchall()
-        return [EventRow._make(row) for row in sorted(rows)]
-
 
 def recreated_as(event: RecordEvent) -> str | None:
     """The new id in an event that links a record to what it was created again as; None: it is no such event."""
@@ -235,20 +176,6 @@ def _erasure_of(event: RecordErased) -> Erasure:
     if event.details is not None and b'"whole":true' in event.details:
         return Erasure(None)
     return Erasure(frozenset(split_fields(event.before)))
-
-
-def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Neighbouring ranges (after, last) as one; between two batches stands only the event that counts the first."""
-    begun: tuple[int, int] | None = None
-    for after, last in ranges:
-        if begun is not None and after <= begun[1] + 1:
-            begun = (begun[0], last)
-        else:
-            if begun is not None:
-                yield begun
-            begun = (after, last)
-    if begun is not None:
-        yield begun
 
 
 class _SeenStreams:

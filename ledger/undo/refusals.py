@@ -64,7 +64,7 @@ def _refuse_preview(run: Run) -> None:
 
 
 def _refuse_running(run: Run) -> None:
-    if run.status == "running" and not run.operation.undoes:
+    if run.status == "running" and not run.undoes:
         raise UndoRefused(
             "run_not_finished", f"Run {run.run_id} is still running. Finish it, or fail it, and undo it then.",
             run_id=run.run_id,

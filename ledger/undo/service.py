@@ -10,7 +10,6 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from eventsourcing.persistence import IntegrityError
 from msgspec import Raw
 
 from ledger.connectors.port import Connector, TargetLost
@@ -21,7 +20,7 @@ from ledger.ids import check_run_id, make_run_id, run_stream_id
 from ledger.json_text import encode, split_fields
 from ledger.service import CONTENTION_RETRIES, Clock, utc_now
 from ledger.store.database import Database
-from ledger.store.event_store import AccountStore
+from ledger.store.event_store import AccountStore, IntegrityError
 from ledger.store.mapper import to_new_event
 from ledger.undo.cascading import later_runs
 from ledger.undo.execution import Cancelled, Execution, Progress, Sleep
@@ -248,11 +247,11 @@ class AccountUndo:
             target=self._target(request, group),
             message=f"Undo of {shown}",
             details=encode({"undo_request": Raw(encode_request(request, ids, cascaded))}),
-            undoes=tuple(dict.fromkeys([*request.runs, *ids])),
         )
         run = Run.start(
             run_stream_id(self.account_id, undo_id),
             run_id=undo_id, operation=operation, started_at=now, timestamp=now,
+            undoes=tuple(dict.fromkeys([*request.runs, *ids])),
         )  # fmt: skip
         if aborted is not None:
             run.finish(now, now, _outcome_text(aborted, listed=True))
@@ -348,7 +347,7 @@ class AccountUndo:
         """The runs that undone undos had undone: they can be undone again."""
         reversed_runs: list[Run] = []
         for member in members:
-            for original_id in member.operation.undoes:
+            for original_id in member.undoes:
                 original = members_by_id.get(original_id) or self.store.find_run(original_id)
                 if original is not None:
                     original.reverse_undo(member.run_id, run.run_id, now)

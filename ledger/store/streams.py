@@ -1,0 +1,95 @@
+"""Many streams at once: what stands in them after, before, or altogether. For those who look at thousands of records.
+
+Read by index, stream by stream: the planner, which cannot see through the account's view, would read the whole log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from ledger.ids import run_stream_id
+from ledger.store.database import Database
+from ledger.store.mapper import decode_shape
+from ledger.store.rows import EVENT_COLUMNS, EventRow
+from ledger.store.shapes import ChangesRecordedShape
+
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+_AFTER = sql.SQL("""
+    SELECT {columns} FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
+    CROSS JOIN LATERAL (
+        SELECT {columns} FROM account_events
+        WHERE originator_id = seen.stream AND originator_version > seen.version
+    ) later
+""").format(columns=sql.SQL(EVENT_COLUMNS))
+_WRITTEN_BEFORE = """
+    SELECT DISTINCT originator_id FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
+    JOIN account_events ON originator_id = seen.stream AND originator_version < seen.version
+    WHERE run_id = ANY(%(runs)s)
+"""
+_RANGE = sql.SQL("SELECT {} FROM account_events WHERE position > %(after)s AND position <= %(last)s").format(
+    sql.SQL(EVENT_COLUMNS)
+)
+_BATCHES = """
+    SELECT position, payload FROM account_events WHERE originator_id = ANY(%(streams)s) AND topic = 'changes-recorded'
+"""
+
+
+class Streams:
+    """Reads streams of one account."""
+
+    def __init__(self, database: Database, account_id: UUID) -> None:
+        self._database = database
+        self._account_id = account_id
+
+    def after(self, versions: Mapping[UUID, int]) -> list[EventRow]:
+        """All events of these streams after the version given for each, by stream, in order."""
+        parameters = {"streams": list(versions), "versions": list(versions.values())}
+        rows = self._read(_AFTER, parameters)
+        return sorted(rows, key=lambda row: (row.originator_id, row.originator_version))
+
+    def written_before(self, versions: Mapping[UUID, int], runs: Sequence[str]) -> set[UUID]:
+        """Those of the streams in which one of the runs has an event before the version given."""
+        parameters = {"streams": list(versions), "versions": list(versions.values()), "runs": list(runs)}
+        with self._database.transaction(self._account_id) as connection:
+            connection.execute(_BY_INDEX)
+            return {row[0] for row in connection.execute(_WRITTEN_BEFORE, parameters)}
+
+    def runs(self, run_ids: Sequence[str], window: int) -> Iterator[list[EventRow]]:
+        """The events of all batches of the runs in order of position, at most `window` at a time. Events of others
+        may stand among them."""
+        streams = [run_stream_id(self._account_id, run_id) for run_id in run_ids]
+        with self._database.transaction(self._account_id) as connection:
+            batches = connection.cursor(binary=True).execute(_BATCHES, {"streams": streams}).fetchall()
+        ranges: list[tuple[int, int]] = []
+        for position, payload in batches:
+            shape = decode_shape("changes-recorded", payload or b"")
+            assert isinstance(shape, ChangesRecordedShape)
+            ranges.append((position - shape.tally.processed - 1, position - 1))
+        for after, last in _joined(sorted(ranges)):
+            for start in range(after, last, window):
+                rows = self._read(_RANGE, {"after": start, "last": min(last, start + window)})
+                yield sorted(rows)
+
+    def _read(self, query: sql.Composed, parameters: dict[str, Any]) -> list[EventRow]:
+        with self._database.transaction(self._account_id) as connection:
+            connection.execute(_BY_INDEX)
+            rows = connection.cursor(binary=True).execute(query, parameters).fetchall()
+        return [EventRow._make(row) for row in rows]
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Neighbouring ranges (after, last) as one; between two batches stands only the event that counts the first."""
+    begun: tuple[int, int] | None = None
+    for after, last in ranges:
+        if begun is not None and after <= begun[1] + 1:
+            begun = (begun[0], last)
+        else:
+            if begun is not None:
+                yield begun
+            begun = (after, last)
+    if begun is not None:
+        yield begun
