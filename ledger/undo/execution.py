@@ -76,7 +76,8 @@ class Execution:
             self._check(self._run.accepted)
             schemas = {step.object_type: self._planner.schema(step.object_type) for step in active}
             comparings = {object_type: self._planner.comparing(object_type) for object_type in schemas}
-            self._batch(order_writes(active, schemas, comparings))
+            keeps_ids = self._connector.capabilities.keeps_ids
+            self._batch(order_writes(active, schemas, comparings, keeps_ids=keeps_ids))
 
     def resume(self, layers: Sequence[Sequence[OrderedWrite]]) -> None:
         """Goes on with a batch whose intent was recorded and whose outcome was not."""
@@ -232,6 +233,11 @@ class Execution:
             now = found.get((write.object_type, write.record_id))
             if any(self._holds(phase.write, now) for phase in phases[phases.index(ordered) :]):
                 fates[id(ordered)] = Outcome("applied")
+            elif write.op == "delete" and now is not None and now.merged_into is None:
+                intended = {**(ordered.step.current or {}), **write.expected}
+                is_changed = self._planner.comparing(write.object_type).differing(now.fields, intended)
+                if is_changed:
+                    fates[id(ordered)] = Outcome("conflict", seen=now.fields)
 
     def _holds(self, write: Write, now: Found | None) -> bool:
         """Whether the target holds what a write was to bring about."""

@@ -136,7 +136,10 @@ class _Reduced:
                 self.whole_before = Unknown.ERASED
             elif unknown:
                 self.whole_before = Unknown.NOT_RECORDED
-        for name in before.keys() | after.keys() | (erased.fields or frozenset() if erased else frozenset()):
+        names = before.keys() | after.keys()
+        if isinstance(event, RecordDeleted) and erased is not None:
+            names |= erased.fields or frozenset()
+        for name in names:
             if name in self.before:
                 continue
             if erased is not None and erased.covers(name):

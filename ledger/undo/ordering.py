@@ -44,11 +44,18 @@ class OrderedWrite:
 
 
 def order_writes(
-    steps: Sequence[Step], schemas: Mapping[str, TypeSchema], comparings: Mapping[str, Comparing]
+    steps: Sequence[Step],
+    schemas: Mapping[str, TypeSchema],
+    comparings: Mapping[str, Comparing],
+    *,
+    keeps_ids: bool = True,
 ) -> list[list[OrderedWrite]]:
-    """The writes of `steps` in layers: what stands in one layer does not depend on each other."""
+    """The writes of `steps` in layers: what stands in one layer does not depend on each other.
+
+    A target that does not keep ids takes a new record's reference to itself only once it has told the new id.
+    """
     needs = list(_needs(steps, schemas))
-    split: dict[int, frozenset[str]] = {}
+    split: dict[int, frozenset[str]] = {} if keeps_ids else dict(_to_themselves(steps, schemas))
     while True:
         nodes, edges = _graph(steps, needs, split)
         layers, rest = _layers(nodes, edges)
@@ -107,6 +114,13 @@ def _unique_needs(steps: Sequence[Step], schemas: Mapping[str, TypeSchema]) -> I
                 holder = freed.get(values)
                 if holder is not None and holder != taker:
                     yield Need(holder, group, taker, group, "unique_violation")
+
+
+def _to_themselves(steps: Sequence[Step], schemas: Mapping[str, TypeSchema]) -> Iterable[tuple[int, frozenset[str]]]:
+    for number, step in enumerate(steps):
+        for reference in schemas[step.object_type].references:
+            if step.op == "create" and (reference.object_type, reference.record_id(step.values)) == step.key:
+                yield number, frozenset(reference.fields)
 
 
 Node = tuple[int, int]

@@ -24,7 +24,7 @@ from ledger.store.mapper import decode_shape
 from ledger.store.shapes import RunStartedShape
 from projections.tracker.cursor import Place, bad_cursor, format_cursor, parse_cursor
 from projections.tracker.projection import fold_case
-from projections.tracker.question.postgres import IS_RARE, RUN_COLUMNS, TYPE_IS_RARE, Question
+from projections.tracker.question.postgres import RUN_COLUMNS, WALK, Question, Statement
 from projections.tracker.view import (
     FACETS,
     PAGE_SIZE_MAX,
@@ -72,24 +72,24 @@ class Tracker:
                 self._account_id,
                 generation,
                 texts=self._texts_of(connection, generation, query),
-                is_rare=lambda object_type: self._is_rare(connection, generation, object_type),
+                look=lambda statement: _one(connection, statement),
             )
+            connection.execute(WALK)
             try:
                 found = connection.execute(*question.page(place), prepare=False).fetchall()
             except psycopg.DataError:
                 if query.cursor is None:
                     raise
                 raise bad_cursor(query.cursor) from None
-            if place is None:
-                counted = connection.execute(*question.count(), prepare=False).fetchone()
-                total = counted[0] if counted else 0
-                place = Place((), min(total, TOTAL_MAX), total > TOTAL_MAX)
-        page, more = found[: query.page_size], len(found) > query.page_size
-        keys = len(question.order)
-        following = place._replace(key=tuple(page[-1][-keys:])) if more else None
+            rows, following = _cut(found, query.page_size, len(question.order))
+            if place is None and following is None:
+                place = Place((), len(rows), False)
+            elif place is None:
+                counted, is_cut = _one(connection, question.count())
+                place = Place((), max(min(counted, TOTAL_MAX), len(rows)), is_cut or counted > TOTAL_MAX)
         return RunPage(
-            [_row(row) for row in page],
-            None if following is None else format_cursor(query, following),
+            rows,
+            None if following is None else format_cursor(query, place._replace(key=following)),
             place.total,
             place.total_is_capped,
         )
@@ -125,16 +125,6 @@ class Tracker:
             parameters = (self._account_id, generation, facet, FACET_VALUES_MAX)
             return [value for (value,) in connection.execute(_FACET_VALUES, parameters)]
 
-    def _is_rare(self, connection: Connection[Any], generation: int, object_type: str) -> bool:
-        parameters = {
-            "account": self._account_id,
-            "generation": generation,
-            "type": object_type,
-            "rare": TYPE_IS_RARE,
-        }
-        row = connection.execute(IS_RARE, parameters, prepare=False).fetchone()
-        return row is not None and bool(row[0])
-
     def _texts_of(self, connection: Connection[Any], generation: int, query: RunQuery) -> dict[str, list[str]]:
         """Facet to its values that the query's text stands in."""
         if not query.text:
@@ -145,6 +135,29 @@ class Tracker:
         for facet, value in connection.execute(_MATCHING_VALUES, parameters, prepare=False):
             found.setdefault(facet, []).append(value)
         return found
+
+
+def _one(connection: Connection[Any], statement: Statement) -> tuple[Any, ...]:
+    row: tuple[Any, ...] | None = connection.execute(*statement, prepare=False).fetchone()
+    assert row is not None, "a row for certain"
+    return row
+
+
+def _cut(found: list[tuple[Any, ...]], page_size: int, keys: int) -> tuple[list[TrackerRow], tuple[str, ...] | None]:
+    """The rows of a page out of Question.page's, and the key after which the next page begins: that of its last row, or
+    of the row where looking stopped."""
+    rows: list[TrackerRow] = []
+    key: tuple[str, ...] = ()
+    for row in found:
+        *_, matches, stops = row
+        if len(rows) == page_size:
+            return rows, key
+        key = row[-keys - 2 : -2]
+        if matches:
+            rows.append(_row(row))
+        if stops:
+            return rows, key
+    return rows, None
 
 
 def _row(found: tuple[Any, ...]) -> TrackerRow:

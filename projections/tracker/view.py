@@ -17,8 +17,10 @@ from ledger.domain.tally import Tally
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 200
 TOTAL_MAX = 200
-"""Totals are counted up to here; beyond it a page says `total_is_capped`. Counting walks through the runs that the
-filters reject too, one by one: measured, counting to 1,000 took longer than all the rest of a page at 200,000 runs."""
+"""Totals are counted up to here; beyond it a page says `total_is_capped`. Counting takes far longer than finding a page."""
+CANDIDATES_MAX, COUNTED_CANDIDATES_MAX = 5_000, 2_000
+"""Runs that are looked at for one page and for its total, where no index has the runs that several filters let through
+together. A page ends there, if a short one, and the next goes on; a total says `total_is_capped`."""
 
 Sort = Literal[
     "started_at", "finished_at", "duration_s", "run_id", "template", "object_type", "app", "module", "user", "recipe",
@@ -150,12 +152,13 @@ class RunPage:
     """One page of runs."""
 
     rows: Sequence[TrackerRow]
+    """At most page_size; fewer, even none, on a page that is not the last where CANDIDATES_MAX runs were looked at."""
     next_cursor: str | None
     """None: this is the last page."""
     total: int
-    """How many runs the filters let through, counted up to TOTAL_MAX."""
+    """How many runs the filters let through, as far as they were counted."""
     total_is_capped: bool
-    """There are more than `total`."""
+    """There are at least `total`, and there may be more: it was counted to TOTAL_MAX, or in the first candidates."""
 
 
 def format_instant(instant: datetime) -> str:
