@@ -34,7 +34,8 @@ from projections.tracker.view import SORTS
 
 SMALL, LARGE = 2_000, 200_000
 SAMPLES, AGAIN_MAX = 40, 2
-RARE_RUNS = 66
+RARE_RUNS, ZERO_SHARE = 66, 0.06
+"""Runs with a rare value; the share of runs in which nothing succeeded, which fill a page at both sizes too."""
 DEEP_PAGE, VISIBLE = 200, 0.8
 """Runs on a deep page; the share of runs that are surely shown, so that the deepest page is full at both sizes."""
 APPEND_EVENTS = 6_000
@@ -66,6 +67,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "with failures": {"has_failures": "true"},
     "zero succeeded": {"zero_succeeded": "true"},
     "several": {"object_type": "contact", "trigger": "automated", "has_failures": "true"},
+    "several that hardly a run passes": {"kind": "recipe", "zero_succeeded": "true"},
 }
 DEPTHS = (0.1, 0.5, 0.9)
 
@@ -117,8 +119,8 @@ def run_events(account_id: UUID, number: int, size: int, chance: random.Random) 
     end = start + timedelta(seconds=chance.expovariate(1 / 60))
     if run.operation.kind == "run":
         failed = chance.choice((0, 0, 0, 0, 0, 0, 0, 0, 3, 40))
-        updated = 0 if chance.random() < 0.02 else int(chance.expovariate(1 / 500)) + 1
-        run.record_changes(0, Tally(updated=updated, created=int(chance.random() * 9), failed=failed), end)
+        tally = Tally(updated=int(chance.expovariate(1 / 500)) + 1, created=int(chance.random() * 9), failed=failed)
+        run.record_changes(0, Tally(failed=failed) if chance.random() < ZERO_SHARE else tally, end)
     if chance.random() < 0.03:
         run.fail("quota_exhausted", "The daily limit was reached.", end, end)
     elif chance.random() < 0.999:
@@ -155,7 +157,7 @@ def cases(clients: dict[int, FlaskClient]) -> Iterator[tuple[str, dict[int, str]
     """Each case: its name, and the address to ask at each size (they differ by the cursor only)."""
     for name, query in FILTERS.items():
         yield f"filter {name}", dict.fromkeys(clients, "/?" + urlencode(query))
-        if name in ("user, rare", "object type, common", "with failures"):
+        if name in ("user, rare", "object type, common", "with failures", "several"):
             for sort in ("duration_s", "failed", "updated"):
                 address = "/?" + urlencode({**query, "sort": sort, "order": "desc"})
                 yield f"filter {name} by {sort}", dict.fromkeys(clients, address)

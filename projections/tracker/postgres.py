@@ -31,6 +31,7 @@ from projections.tracker.view import (
     SORTS,
     TOTAL_MAX,
     Facet,
+    Limits,
     RunPage,
     RunQuery,
     TrackerRow,
@@ -57,9 +58,10 @@ _FAULT = msgspec.json.Decoder(SystemFault)
 class Tracker:
     """The Activity Tracker of one account."""
 
-    def __init__(self, database: Database, account_id: UUID) -> None:
+    def __init__(self, database: Database, account_id: UUID, *, limits: Limits = Limits()) -> None:  # noqa: B008 - a value
         self._database = database
         self._account_id = account_id
+        self._limits = limits
 
     def list_runs(self, query: RunQuery) -> RunPage:
         """One page of runs. Raises InputError for a value that cannot be, a foreign cursor among them."""
@@ -73,6 +75,7 @@ class Tracker:
                 generation,
                 texts=self._texts_of(connection, generation, query),
                 look=lambda statement: _one(connection, statement),
+                limits=self._limits,
             )
             connection.execute(WALK)
             try:

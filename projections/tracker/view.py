@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from msgspec import Raw
@@ -17,10 +17,7 @@ from ledger.domain.tally import Tally
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 200
 TOTAL_MAX = 200
-"""Totals are counted up to here; beyond it a page says `total_is_capped`. Counting takes far longer than finding a page."""
-CANDIDATES_MAX, COUNTED_CANDIDATES_MAX = 5_000, 2_000
-"""Runs that are looked at for one page and for its total, where no index has the runs that several filters let through
-together. A page ends there, if a short one, and the next goes on; a total says `total_is_capped`."""
+"""Totals are counted up to here; beyond it a page says `total_is_capped`. Counting takes longer than finding a page."""
 
 Sort = Literal[
     "started_at", "finished_at", "duration_s", "run_id", "template", "object_type", "app", "module", "user", "recipe",
@@ -32,6 +29,20 @@ SORTS: tuple[Sort, ...] = Sort.__args__  # type: ignore[attr-defined]
 Facet = Literal["template", "object_type", "app", "module", "user"]
 FACETS: tuple[Facet, ...] = Facet.__args__  # type: ignore[attr-defined]
 """What drop-downs offer: the distinct values of these."""
+
+
+class Limits(NamedTuple):
+    """How many runs are looked at where several filters must hold together, which no index answers alone."""
+
+    candidates: int = 3_000
+    """For a page: there it ends, if a short one, and the next goes on."""
+    counted: int = 2_000
+    """For a total, which then says `total_is_capped`."""
+    rare: int = 2_000
+    """A filter that lets through no more runs than this is rare: all of them are taken and sorted. With more, walking
+    through the runs in order finds a page soon."""
+    branch: int = 500
+    """Where a text may match in many ways, these share the limits; each has this at the least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +163,7 @@ class RunPage:
     """One page of runs."""
 
     rows: Sequence[TrackerRow]
-    """At most page_size; fewer, even none, on a page that is not the last where CANDIDATES_MAX runs were looked at."""
+    """At most page_size; fewer, even none, on a page that is not the last where Limits ended it."""
     next_cursor: str | None
     """None: this is the last page."""
     total: int

@@ -18,7 +18,7 @@ from ledger.service import AccountLedger
 from ledger.store.mapper import decode_record, is_record_topic
 from projections.activity.postgres import Activity
 from projections.tracker.postgres import Tracker
-from projections.tracker.view import SORTS, TOTAL_MAX, RunQuery, TrackerRow
+from projections.tracker.view import SORTS, TOTAL_MAX, Limits, RunQuery, TrackerRow
 from tests.examples import a_ledger, an_operation, changes
 from tests.projected import BEGAN, project, record_history
 
@@ -32,8 +32,8 @@ def ledger(database: DatabaseUrls) -> Iterator[AccountLedger]:
         yield ledger
 
 
-def tracker_of(ledger: AccountLedger) -> Tracker:
-    return Tracker(ledger.store.recorder.database, ledger.account_id)
+def tracker_of(ledger: AccountLedger, limits: Limits | None = None) -> Tracker:
+    return Tracker(ledger.store.recorder.database, ledger.account_id, limits=limits or Limits())
 
 
 def test_pages_are_what_a_plain_list_of_all_runs_gives(ledger: AccountLedger) -> None:
@@ -49,6 +49,56 @@ def test_pages_are_what_a_plain_list_of_all_runs_gives(ledger: AccountLedger) ->
         assert [row.run_id for row in found] == [row.run_id for row in expected], query
         assert found == expected, query
         assert total == len(expected), query
+
+
+@pytest.mark.parametrize("limits", [Limits(7, 5, 3, 2), Limits(7, 5, 30, 10), Limits(1, 1, 0, 1)])
+def test_pages_that_end_for_their_work_give_every_run_all_the_same(ledger: AccountLedger, limits: Limits) -> None:
+    record_history(ledger, runs=60)
+    project(ledger)
+    tracker, source = tracker_of(ledger, limits), random.Random(11)
+    rows = list(_all_rows(ledger))
+    types = _types_touched(ledger, rows)
+    short_pages = lower_bounds = 0
+    for _ in range(QUESTIONS // 3):
+        query = _a_question(source)
+        expected = _answer(rows, types, query)
+        found, _ = _all_pages(tracker, query)
+        assert [row.run_id for row in found] == [row.run_id for row in expected], query
+        page = tracker.list_runs(query)
+        short_pages += page.next_cursor is not None and len(page.rows) < query.page_size
+        lower_bounds += page.total < len(expected)
+        assert page.total_is_capped or page.total == len(expected), query
+        assert len(page.rows) <= page.total <= len(expected), query
+    assert min(short_pages, lower_bounds) > 0
+
+
+def test_page_and_total_look_at_no_more_runs_than_their_limits(ledger: AccountLedger) -> None:
+    _record_two_halves(ledger)
+    tracker = tracker_of(ledger, Limits(candidates=15, counted=15, rare=1))
+    query = RunQuery(module="merge", trigger="manual", sort="run_id", page_size=10)
+    first = tracker.list_runs(query)
+    assert (first.rows, first.total, first.total_is_capped) == ([], 2, True)
+    second = tracker.list_runs(replace(query, cursor=first.next_cursor))
+    assert [row.run_id for row in second.rows] == ["r20", "r19"]
+    third = tracker.list_runs(replace(query, cursor=second.next_cursor))
+    assert (third.rows, third.next_cursor, third.total) == ([], None, 2)
+
+
+def test_rare_filter_gives_all_its_runs_at_once(ledger: AccountLedger) -> None:
+    _record_two_halves(ledger)
+    tracker = tracker_of(ledger, Limits(candidates=15, counted=15, rare=21))
+    page = tracker.list_runs(RunQuery(module="merge", trigger="manual", sort="run_id", page_size=10))
+    assert ([row.run_id for row in page.rows], page.total, page.total_is_capped) == (["r20", "r19"], 2, False)
+
+
+def _record_two_halves(ledger: AccountLedger) -> None:
+    """Runs r00 to r20 are manual, r19 to r39 merges."""
+    for number in range(40):
+        operation = Operation(
+            trigger="manual" if number <= 20 else "automated", module="merge" if number >= 19 else "cleanse"
+        )
+        ledger.start_run(operation, run_id=f"r{number:02}")
+    project(ledger)
 
 
 def test_every_column_sorts_with_ties_in_order_of_time_and_run_id(ledger: AccountLedger) -> None:

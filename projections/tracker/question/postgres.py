@@ -21,19 +21,15 @@ from psycopg import sql
 
 from projections.tracker.conditions.postgres import Branch, Condition, branches_of, times
 from projections.tracker.cursor import Place
-from projections.tracker.view import CANDIDATES_MAX, COUNTED_CANDIDATES_MAX, TOTAL_MAX, RunQuery, Sort
+from projections.tracker.view import TOTAL_MAX, Limits, RunQuery, Sort
 
 RUN_COLUMNS = sql.SQL(
     "t.run_id, t.facts, nullif(t.finished_at, 'infinity') AS finished_at, t.status, t.updated, t.created, t.deleted,"
     " t.unmodified, t.other, t.failed, t.error, t.position"
 )
-WALK = "SET LOCAL enable_sort = off"
+WALK = "SET LOCAL enable_sort = off; SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0"
 """For the transaction of every question: where an index has the order, it is walked. The planner cannot see that of
-thousands of candidates mostly some dozens are taken, and would rather sort them all."""
-RARE_MAX = 2_000
-"""Runs that are sorted, where a filter lets through no more; with more, walking in order finds a page soon."""
-BRANCH_MIN = 500
-"""What is left of such limits to each of many branches, at the least."""
+thousands of candidates mostly some dozens are taken, and would rather sort them all, or start other processes."""
 
 Statement = tuple[sql.Composed, dict[str, Any]]
 
@@ -71,10 +67,12 @@ class Question:
         *,
         texts: Mapping[str, list[str]],
         look: Callable[[Statement], tuple[Any, ...]],
+        limits: Limits,
     ) -> None:
         """`texts` is facet to the values that the query's text stands in; `look` gives the one row of a statement."""
         self._query = query
         self._look = look
+        self._limits = limits
         self._parameters: dict[str, Any] = {"account": account_id, "generation": generation}
         self.order = _order_of(query.sort)
         self._branches = branches_of(query, texts, self._parameters)
@@ -90,11 +88,11 @@ class Question:
         if place is not None:
             self._parameters |= {f"place_{number}": value for number, value in enumerate(place.key)}
         if len(self._branches) == 1:
-            return self._branch(0, shown, self.order, place, limit, CANDIDATES_MAX), self._parameters
+            return self._branch(0, shown, self.order, place, limit, self._limits.candidates), self._parameters
         keys = _joined(sql.SQL("t.{}").format(_name(column)) for column in self.order)
         by = self._by(self.order)
         first = sql.SQL("{} ORDER BY {} LIMIT {}").format(
-            self._merged(keys, self.order, place, limit, CANDIDATES_MAX), by, limit
+            self._merged(keys, self.order, place, limit, self._limits.candidates), by, limit
         )
         statement = sql.SQL(
             "SELECT {}, p.matches, p.stops FROM ({}) p JOIN tracker t ON {} AND t.run_id = p.run_id ORDER BY {}"
@@ -104,7 +102,7 @@ class Question:
     def count(self) -> Statement:
         """How many runs were found, counted to TOTAL_MAX + 1, and whether the candidates ended before the runs did;
         in the order that nearly all filters have an index for."""
-        found = self._merged(sql.SQL("t.run_id"), _STARTED_AT, None, TOTAL_MAX + 1, COUNTED_CANDIDATES_MAX)
+        found = self._merged(sql.SQL("t.run_id"), _STARTED_AT, None, TOTAL_MAX + 1, self._limits.counted)
         counted = sql.SQL(
             "SELECT count(*) FILTER (WHERE t.matches), coalesce(bool_or(t.stops), false) FROM ({}) t"
         ).format(found)
@@ -114,7 +112,7 @@ class Question:
         self, keys: sql.Composable, order: list[str], place: Place | None, limit: int, candidates: int
     ) -> sql.Composed:
         """The branches' rows, each once: a run may match in several ways."""
-        candidates = max(candidates // len(self._branches), BRANCH_MIN)
+        candidates = self._share(candidates)
         parts = [
             sql.SQL("({})").format(self._branch(number, keys, order, place, limit, candidates))
             for number in range(len(self._branches))
@@ -130,7 +128,10 @@ class Question:
         branch = self._branches[number]
         driver, is_walked = self._driver(number, order)
         source = self._source(branch, driver)
-        rest = [condition.holds for condition in branch.conditions if condition is not driver]
+        others = [condition for condition in branch.conditions if condition is not driver]
+        rest = [
+            each.holds for each in sorted(others, key=lambda condition: condition.of_type is not None)
+        ]  # dear: last
         if self._has_times and "started_at" not in driver.orders:
             rest += self._times("t")
         if not is_walked:
@@ -174,7 +175,6 @@ class Question:
 
     def _driver(self, number: int, order: list[str]) -> tuple[Condition, bool]:
         """Whose runs are the candidates, and whether an index has them in this order (else they are few)."""
-        preview, conditions = self._branches[number]
         first = "started_at" if order[0] == "preview" else order[0]  # a branch has one mode only
         drivers = self._drivers(number)
         in_order = [condition for condition in drivers if first in condition.orders]
@@ -195,8 +195,8 @@ class Question:
         return [*found, _ANY_RUN] if self._has_times and not has_time else found
 
     def _rareness_of(self, number: int) -> list[float]:
-        """For each of _drivers: how long ago its RARE_MAX-th last run started, the earlier the rarer; -inf where it has
-        no more runs than that, inf where only this was asked."""
+        """For each of _drivers: when its run number Limits.rare + 1, from the last, started. The earlier the rarer;
+        -inf where it has no more runs than Limits.rare, inf where only that was asked."""
         if number not in self._rareness:
             looks = [self._look_at(self._branches[number], condition) for condition in self._drivers(number)]
             found = self._look((sql.SQL("SELECT {}").format(_joined(looks)), self._parameters))
@@ -215,8 +215,12 @@ class Question:
             sql.SQL("{0}.started_at DESC, {0}.run_id DESC" if by_time else "{0}.run_id DESC").format(
                 _name(source.alias)
             ),
-            max(RARE_MAX // len(self._branches), BRANCH_MIN),
+            self._share(self._limits.rare),
         )
+
+    def _share(self, limit: int) -> int:
+        """A branch's share of it."""
+        return limit if len(self._branches) == 1 else max(limit // len(self._branches), self._limits.branch)
 
     def _source(self, branch: Branch, condition: Condition) -> _Source:
         alias = "t" if condition.of_type is None else "y"

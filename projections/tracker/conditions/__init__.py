@@ -1,0 +1,1 @@
+"""What a RunQuery asks of a run, as conditions in SQL."""
