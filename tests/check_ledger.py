@@ -23,6 +23,8 @@ from ledger.store.rows import EVENT_COLUMNS, EventRow
 from ledger.store.shapes import SHAPES
 
 FAULTS_MAX = 20
+NOTES = (Run.UndoBegun, Run.UndoEnded, Run.UndoReversed, Run.BeforeStatesExpired)
+"""What may be noted of a run that has ended."""
 _ACCOUNTS = "SELECT account_id, head, nullif(head_at, '-infinity') FROM accounts"
 
 
@@ -124,11 +126,11 @@ def find_batch_faults(log: Log) -> Iterator[str]:
 
 
 def find_ending_faults(log: Log) -> Iterator[str]:
-    """A run begins with run-started, and nothing follows its end."""
+    """A run begins with run-started, and nothing but notes of its undo follows its end."""
     ended: set[str] = set()
     begun: set[str] = set()
     for position, event in log.events.items():
-        if event.run_id in ended:
+        if event.run_id in ended and not isinstance(event, NOTES):
             yield f"an event of run {event.run_id} at {position} follows the run's end"
         if isinstance(event, Run.Created):
             begun.add(event.run_id)

@@ -245,6 +245,12 @@ class Run(Aggregate):
         """Notes that the before-states of this run were purged."""
         self.trigger_event(self.BeforeStatesExpired, timestamp=timestamp, run_id=self.run_id)
 
+    def step_back(self, version: int, tally: Tally) -> None:
+        """Forgets a batch that was counted and then not appended: as before, at this version with this tally."""
+        self.collect_events()
+        self._version = version
+        self.tally = tally
+
     def finish(self, finished_at: datetime, timestamp: datetime, outcome: bytes | None = None) -> None:
         """Ends the run. Raises RunEnded when it ended in another way; finishing twice is harmless."""
         if self.status == "failed":

@@ -14,21 +14,26 @@ from psycopg import sql
 from ledger.ids import run_stream_id
 from ledger.store.database import Database
 from ledger.store.mapper import decode_shape
+from ledger.store.recorder import BY_INDEX
 from ledger.store.rows import EVENT_COLUMNS, EventRow
 from ledger.store.shapes import ChangesRecordedShape
 
-_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 _AFTER = sql.SQL("""
-    SELECT {columns} FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
-    CROSS JOIN LATERAL (
-        SELECT {columns} FROM account_events
-        WHERE originator_id = seen.stream AND originator_version > seen.version
-    ) later
+    SELECT {columns} FROM (SELECT {columns} FROM account_events WHERE originator_id = ANY(%(streams)s)) e
+    JOIN unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version) ON seen.stream = originator_id
+    WHERE originator_version > seen.version
 """).format(columns=sql.SQL(EVENT_COLUMNS))
 _WRITTEN_BEFORE = """
-    SELECT DISTINCT originator_id FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version)
-    JOIN account_events ON originator_id = seen.stream AND originator_version < seen.version
-    WHERE run_id = ANY(%(runs)s)
+    SELECT DISTINCT originator_id FROM (
+        SELECT originator_id, originator_version FROM account_events
+        WHERE originator_id = ANY(%(streams)s) AND run_id = ANY(%(runs)s)) e
+    JOIN unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS seen (stream, version) ON seen.stream = originator_id
+    WHERE originator_version < seen.version
+"""
+_FIRST = "SELECT min(position) FROM account_events WHERE originator_id = ANY(%s)"
+_REPEATED = """
+    SELECT originator_id FROM account_events WHERE position > %s AND position <= %s
+    GROUP BY originator_id HAVING count(*) > 1 LIMIT %s
 """
 _RANGE = sql.SQL("SELECT {} FROM account_events WHERE position > %(after)s AND position <= %(last)s").format(
     sql.SQL(EVENT_COLUMNS)
@@ -55,8 +60,21 @@ class Streams:
         """Those of the streams in which one of the runs has an event before the version given."""
         parameters = {"streams": list(versions), "versions": list(versions.values()), "runs": list(runs)}
         with self._database.transaction(self._account_id) as connection:
-            connection.execute(_BY_INDEX)
+            connection.execute(BY_INDEX)
             return {row[0] for row in connection.execute(_WRITTEN_BEFORE, parameters)}
+
+    def first_position(self, run_ids: Sequence[str]) -> int | None:
+        """The position at which the first of these runs began; None: there is none of them."""
+        streams = [run_stream_id(self._account_id, run_id) for run_id in run_ids]
+        with self._database.transaction(self._account_id) as connection:
+            row = connection.execute(_FIRST, (streams,)).fetchone()
+        return None if row is None else row[0]
+
+    def repeated(self, after: int, last: int, limit: int) -> set[UUID] | None:
+        """The streams with more than one event at these positions; None: there are more than `limit`."""
+        with self._database.transaction(self._account_id) as connection:
+            rows = connection.cursor(binary=True).execute(_REPEATED, (after, last, limit + 1)).fetchall()
+        return None if len(rows) > limit else {row[0] for row in rows}
 
     def runs(self, run_ids: Sequence[str], window: int) -> Iterator[list[EventRow]]:
         """The events of all batches of the runs in order of position, at most `window` at a time. Events of others
@@ -76,7 +94,7 @@ class Streams:
 
     def _read(self, query: sql.Composed, parameters: dict[str, Any]) -> list[EventRow]:
         with self._database.transaction(self._account_id) as connection:
-            connection.execute(_BY_INDEX)
+            connection.execute(BY_INDEX)
             rows = connection.cursor(binary=True).execute(query, parameters).fetchall()
         return [EventRow._make(row) for row in rows]
 

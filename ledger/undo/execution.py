@@ -22,6 +22,7 @@ from ledger.undo.ordering import OrderedWrite, order_writes
 from ledger.undo.outcomes import Done, events_of, proven_fields, tell_done
 from ledger.undo.planning import Planner
 from ledger.undo.result import Item, UndoResult
+from ledger.undo.reversing import Reverser
 
 TRIES_MAX = 5
 """How often a record that changes under our hands is looked at again."""
@@ -56,17 +57,19 @@ class Execution:
         clock: Callable[[], datetime],
         sleep: Sleep,
         check: Callable[[int], None],
+        reverser: Reverser | None = None,
     ) -> None:
         self._store, self._run, self._planner, self._result = store, run, planner, result
         self._connector: Connector = planner.connector
         self._clock, self._sleep, self._check = clock, sleep, check
+        self._reverser = reverser
         self._new_ids: dict[tuple[str, str], str] = {}
         self.unsettled: set[str] = set()
         self._actor = run.operation.user.shown if run.operation.user else None
 
     def carry_out(self) -> None:
         """All steps of the plan: the free ones window by window, then the bound ones in their order."""
-        for steps in self._planner.free_windows():
+        for steps in self._planner.free_windows(take=self._reverser.take if self._reverser else None):
             self._carry_out_free(steps)
             self._check(self._run.accepted)
         bound = self._planner.settle_bound()
@@ -343,9 +346,7 @@ class Execution:
         try:
             appended = self._store.save(self._run, events, unmoved=unmoved)
         except StreamMoved:
-            self._run.collect_events()
-            self._run._version = version
-            self._run.tally = tally
+            self._run.step_back(version, tally)
             raise
         self._result.position = appended.last
         for one in done:

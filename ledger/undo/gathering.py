@@ -6,7 +6,7 @@ Records come in windows, in the order in which the runs first touched them, so t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from uuid import UUID
@@ -28,6 +28,9 @@ LINKS_MAX = 100
 """How often one record may have been created again under a new id."""
 SEEN_BITS = 1 << 25
 """Size of the filter of streams seen: 4 MB, whatever the size of the runs; at 1,000,000 records it errs 0.02 %."""
+
+
+Take = Callable[[Sequence[EventRow]], list[EventRow]]
 
 
 @dataclass(slots=True)
@@ -81,13 +84,14 @@ class Gathering:
         self._account_id = account_id
         self._streams = Streams(database, account_id)
 
-    def windows(self, runs: Sequence[str], selection: Selection) -> Iterator[list[Gathered]]:
-        """The records that the runs changed, each once, with all that happened to them since."""
+    def windows(self, runs: Sequence[str], selection: Selection, take: Take | None = None) -> Iterator[list[Gathered]]:
+        """The records that the runs changed, each once, with all that happened to them since. `take` is offered the
+        events first, and answers those that are left."""
         group, seen = frozenset(runs), _SeenStreams()
         followed: set[UUID] = set()
         for rows in self._streams.runs(runs, WINDOW_EVENTS):
             first: dict[UUID, RecordEvent] = {}
-            for row in rows:
+            for row in rows if take is None else take(rows):
                 if row.run_id not in group or not is_record_topic(row.topic) or row.payload is None:
                     continue
                 if row.originator_id in first:
@@ -102,8 +106,7 @@ class Gathering:
                     del first[stream]
             for stream in followed & first.keys():
                 del first[stream]
-            if first:
-                yield self._without_followed(self.gather(first), followed)
+            yield self._without_followed(self.gather(first), followed) if first else []
 
     @staticmethod
     def _without_followed(records: list[Gathered], followed: set[UUID]) -> list[Gathered]:

@@ -12,7 +12,7 @@ from ledger.connectors.port import Connector, Found, TypeSchema
 from ledger.json_text import encode, plain
 from ledger.undo.comparing import Comparing
 from ledger.undo.constraints import is_bound, keep_constraints
-from ledger.undo.gathering import Gathered, Gathering
+from ledger.undo.gathering import Gathered, Gathering, Take
 from ledger.undo.judging import IMPOSSIBLE, NOT_CONFLICTS, Step, judge
 from ledger.undo.net_effect import NetEffect, net_effect, runs_apart, state_after
 from ledger.undo.request import Policy, Selection
@@ -44,10 +44,11 @@ class Planner:
         self.bound: list[Step] = []
         """Steps that constraints speak of, gathered by `free_windows`: they are judged and ordered together."""
 
-    def free_windows(self) -> Iterator[list[Step]]:
+    def free_windows(self, take: Take | None = None) -> Iterator[list[Step]]:
         """The steps of all records but the bound ones, which are kept in `bound`. Those that the undo `undo_id` has
-        dealt with before an interruption are left out."""
-        for records in self._gathering.windows(sorted(self._runs), self._selection):
+        dealt with before an interruption are left out. `take` is offered the runs' events first, and answers those
+        that are left."""
+        for records in self._gathering.windows(sorted(self._runs), self._selection, take):
             fresh = [record for record in records if self._undo_id is None or self._undo_id not in record.touched_by]
             free: list[Step] = []
             for step in self._judged(fresh):

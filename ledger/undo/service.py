@@ -22,6 +22,7 @@ from ledger.service import CONTENTION_RETRIES, Clock, utc_now
 from ledger.store.database import Database
 from ledger.store.event_store import AccountStore, IntegrityError
 from ledger.store.mapper import to_new_event
+from ledger.store.streams import Streams
 from ledger.undo.cascading import later_runs
 from ledger.undo.execution import Cancelled, Execution, Progress, Sleep
 from ledger.undo.gathering import Gathering
@@ -32,6 +33,7 @@ from ledger.undo.planning import Planner, status_of
 from ledger.undo.refusals import ChildrenOf, runs_to_undo
 from ledger.undo.request import EVERYTHING, POLICIES, UndoRequest
 from ledger.undo.result import Item, UndoResult
+from ledger.undo.reversing import open_reverser
 from ledger.undo.stored_request import decode_request, encode_request, same_request
 
 OnProgress = Callable[[Progress], None]
@@ -286,9 +288,13 @@ class AccountUndo:
             if hold.is_cancelled():
                 raise Cancelled
 
+        reverser = None
+        if not is_resumed and request.selection == EVERYTHING and planner.connector.capabilities.reads_events:
+            streams = Streams(self._database, self.account_id)
+            reverser = open_reverser(self.store, streams, run, planner.connector, result, self._clock, total)
         execution = Execution(
-            self.store, run, planner, result, clock=self._clock, sleep=self._sleep, check=check
-        )  # fmt: skip
+            self.store, run, planner, result, clock=self._clock, sleep=self._sleep, check=check, reverser=reverser
+        )
         execution.unsettled |= unsettled
         was_cancelled = False
         try:

@@ -61,7 +61,9 @@ def _told(value: Any) -> str:
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_a_kept_sample_is_read_as_it_was(path: Path) -> None:
     sample = json.loads(path.read_text())
-    assert facts_of(to_event(row_of(sample))) == sample["event"]
+    facts = facts_of(to_event(row_of(sample)))
+    came_later = {name for name in facts.keys() - sample["event"].keys() if facts[name] in (None, [])}
+    assert {name: value for name, value in facts.items() if name not in came_later} == sample["event"]
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
