@@ -20,6 +20,7 @@ from api.records import records
 from api.reports import reports
 from api.runs import runs
 from api.tokens import tokens
+from api.undos import undos
 from bootstrap import Services
 from ledger.settings import Settings
 
@@ -73,7 +74,7 @@ def _add_api(app: Flask) -> None:
     }
     api = LedgerApi(app, spec_kwargs=spec)
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
-    for blueprint in (runs, changes, reports, records, tokens):
+    for blueprint in (runs, changes, reports, records, undos, tokens):
         api.register_blueprint(blueprint)
 
     def document() -> dict[str, Any]:

@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "blame": ("cli.records:blame", "Tell which run wrote each field of a record."),
     "state": ("cli.records:state", "Show a record, now or in the past."),
     "states": ("cli.records:states", "Print all records of a type, now or in the past."),
+    "undo": ("cli.undo:undo", "Take back what runs changed."),
+    "conformance": ("cli.conformance:conformance", "Play undo scenarios against a target."),
     "project": ("cli.projecting:project", "Follow the log and fill the views."),
     "rebuild": ("cli.projecting:rebuild", "Fill a view anew beside the live one, then swap."),
     "lag": ("cli.projecting:lag", "Show how far the views are behind the log."),

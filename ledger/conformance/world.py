@@ -16,6 +16,10 @@ from ledger.json_text import canonical
 Key = tuple[str, str]
 
 
+class NotApplicable(Exception):
+    """The target cannot express the scenario; the text says why."""
+
+
 class World(Protocol):
     """A target with its records, changed from outside the undo."""
 

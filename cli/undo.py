@@ -1,0 +1,245 @@
+"""`ledger undo`: shows the plan, asks, takes the run back, and says what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from cli.errors import EXIT_PARTIAL
+from cli.output import open_output, shown_instant, write_facts, write_json, write_table
+from cli.progress import Progress
+from cli.session import Session, open_session
+from ledger.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ledger.domain.operation import User
+    from ledger.undo.execution import Progress as UndoProgress
+    from ledger.undo.request import Selection, UndoRequest
+    from ledger.undo.result import Item, UndoResult
+
+ITEMS_SHOWN_MAX = 20
+EXIT_CODES = {"completed": 0, "nothing_to_do": 0, "partial": EXIT_PARTIAL, "nothing_applied": EXIT_PARTIAL,
+              "aborted": EXIT_PARTIAL, "interrupted": 7}  # fmt: skip
+POLICY_NAMES = ("skip", "skip_record", "abort", "force", "cascade")
+
+
+@click.command("undo")
+@click.argument("run_ids", nargs=-1, metavar="RUN_ID...")
+@click.option("--preview", is_flag=True, help="Show the plan; write and record nothing.")
+@click.option("--on-conflict", "policy", type=click.Choice(POLICY_NAMES), default="skip", show_default=True)
+@click.option("--fields", metavar="NAME,...", help="Only these fields of updated records.")
+@click.option("--records", metavar="TYPE/ID,...", help="Only these records.")
+@click.option("--records-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Only the records in FILE, one TYPE/ID a line.")  # fmt: skip
+@click.option("--object-types", metavar="TYPE,...", help="Only records of these types.")
+@click.option("--from-report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="CSV",
+              help="Only the rows and Before columns left in an edited report.")  # fmt: skip
+@click.option("--target", metavar="NAME", help="Where to write (default: the target that the runs name).")
+@click.option("--plan-digest", metavar="DIGEST", help="Apply only if the plan still has this digest.")
+@click.option("--approve", metavar="DIGEST", help="Approve another operator's plan, as the second person.")
+@click.option("--resume", metavar="UNDO_RUN_ID", help="Go on with an interrupted undo.")
+@click.option("--cancel", metavar="UNDO_RUN_ID", help="Stop an undo after its batch under way.")
+@click.option("--idempotency-key", metavar="KEY", help="The same request sent twice with it is one undo.")
+@click.option("--user", "user_name", metavar="NAME", help="Who undoes (default: the system's user name).")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON document.")
+@click.pass_context
+def undo(
+    ctx: click.Context,
+    /,
+    run_ids: tuple[str, ...],
+    resume: str | None,
+    cancel: str | None,
+    approve: str | None,
+    preview: bool,
+    yes: bool,
+    as_json: bool,
+    user_name: str | None,
+    **chosen: str | Path | None,
+) -> int:
+    """Take back what runs changed, without harming what happened since.
+
+    Exit status: 0 all done, 8 something is left (partial, nothing applied, aborted), 4 refused, 7 interrupted.
+    """
+    if sum(map(bool, (run_ids, resume, cancel, approve))) != 1:
+        raise click.UsageError("Give Run IDs, or one of --resume, --cancel and --approve.")
+    with open_session(ctx) as session, open_output(None) as stream:
+        account_id = session.account_id
+        undos = session.services.undo(account_id)
+        user = _user(user_name)
+        if approve is not None:
+            undos.approvals.approve(approve, user.shown or "")
+            session.remark(f"Approved by {user.shown}: {approve}")
+            return 0
+        if cancel is not None:
+            undos.cancel(cancel)
+            return _end(session, stream, undos.result(cancel), as_json)
+        if resume is not None:
+            with Progress("records", quiet=session.quiet) as progress:
+                result = undos.carry_on(resume, lambda at: progress.advance(at.records - progress.items))
+            return _end(session, stream, result, as_json)
+        request = _request(session, account_id, run_ids, chosen)
+        plan = undos.preview(request) if preview or not yes else None
+        if preview:
+            assert plan is not None
+            return _show_plan(session, stream, plan, as_json)
+        if plan is not None:
+            _ask(plan)
+        with Progress("records", quiet=session.quiet) as progress:
+            undo_id, is_new = undos.begin(request, user=user)
+            session.remark(f"Undo {undo_id} has begun; if it is interrupted: ledger undo --resume {undo_id}")
+            if is_new:
+                result = undos.carry_on(undo_id, lambda at: progress.advance(at.records - progress.items, _share(at)))
+            else:
+                result = undos.result(undo_id)
+                result.replayed = True
+            session.remark(f"{progress.items:,} records, {progress.rate:,.0f}/s")
+        return _end(session, stream, result, as_json)
+
+
+def _share(at: UndoProgress) -> float:
+    return min(1.0, at.records / max(1, at.total))
+
+
+def _user(name: str | None) -> User:
+    import getpass
+
+    from ledger.domain.operation import User
+
+    try:
+        return User(name=name or getpass.getuser())
+    except (KeyError, OSError):
+        return User(name="unknown")
+
+
+def _request(
+    session: Session, account_id: UUID, run_ids: Sequence[str], chosen: dict[str, str | Path | None]
+) -> UndoRequest:
+    from ledger.undo.request import UndoRequest
+
+    def text(name: str) -> str | None:
+        return None if chosen[name] is None else str(chosen[name])
+
+    return UndoRequest(
+        tuple(dict.fromkeys(run_ids)),
+        text("policy"),  # type: ignore[arg-type]
+        _selection(session, account_id, run_ids, chosen),
+        text("target"),
+        text("plan_digest"),
+        text("idempotency_key"),
+    )
+
+
+def _selection(
+    session: Session, account_id: UUID, run_ids: Sequence[str], chosen: dict[str, str | Path | None]
+) -> Selection:
+    from dataclasses import replace
+
+    from ledger.undo.request import Selection
+
+    records = _names(chosen["records"])
+    path = chosen["records_file"]
+    if isinstance(path, Path):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        records = [*(records or []), *(line for line in lines if line)]
+    fields, types = _names(chosen["fields"]), _names(chosen["object_types"])
+    selection = Selection(
+        None if fields is None else frozenset(fields),
+        None if records is None else frozenset(map(_record, records)),
+        None if types is None else frozenset(types),
+    )
+    report = chosen["from_report"]
+    if isinstance(report, Path):
+        from projections.reports.edited import read_edited
+
+        run = session.services.ledger(account_id).store.find_run(run_ids[0])
+        edited = read_edited(report.read_bytes(), run.operation.object_type if run else None)
+        session.remark(f"The report has {edited.rows:,} rows left; values come from the ledger, not from its cells.")
+        selection = replace(selection, cells=edited.cells)
+    return selection
+
+
+def _names(value: str | Path | None) -> list[str] | None:
+    return None if value is None else [name for name in str(value).split(",") if name]
+
+
+def _record(name: str) -> tuple[str, str]:
+    object_type, slash, record_id = name.partition("/")
+    if not slash or not object_type or not record_id:
+        problem = Problem("Not a record.", parameter="--records", found=repr(name[:80]), expected="TYPE/ID")
+        raise InputError(f"{name[:80]!r} is no record. Expected TYPE/ID, such as contact/17.", problems=(problem,))
+    return object_type, record_id
+
+
+def _ask(plan: UndoResult) -> None:
+    _show(sys.stderr.buffer, plan, is_plan=True)
+    if plan.status == "nothing_to_do":
+        return
+    if not sys.stdin.isatty():
+        raise InputError("This undo wants to be confirmed. Add --yes, or run it in a terminal.")
+    click.confirm(f"Write {plan.records_to_write:,} records back?", abort=True, err=True)
+
+
+def _show_plan(session: Session, stream: BinaryIO, plan: UndoResult, as_json: bool) -> int:
+    if as_json:
+        write_json(stream, plan.as_dict())
+    else:
+        _show(stream, plan, is_plan=True)
+        session.remark(f"Nothing was written. To apply exactly this plan: --plan-digest {plan.digest}")
+    return EXIT_CODES[plan.status]
+
+
+def _end(session: Session, stream: BinaryIO, result: UndoResult, as_json: bool) -> int:
+    if as_json:
+        write_json(stream, result.as_dict())
+    else:
+        _show(stream, result, is_plan=False)
+        if result.status == "interrupted":
+            session.remark(f"Interrupted: {result.facts.get('reason', '')}")
+            session.remark(f"Go on with it: ledger undo --resume {result.undo_id}")
+        else:
+            session.remark(f"Its report: ledger report {result.undo_id}")
+    return EXIT_CODES[result.status]
+
+
+def _show(stream: BinaryIO, result: UndoResult, *, is_plan: bool) -> None:
+    would = "would be written back" if is_plan else "written back"
+    write_facts(
+        stream,
+        [
+            ("Undo", result.undo_id),
+            ("Undoes", ", ".join(result.runs[:10])),
+            ("Status", result.status),
+            ("Cascaded runs", ", ".join(result.cascaded_runs) or None),
+            (f"Records {would}", result.applied.count),
+            ("Fields proven equal to their before-values", None if is_plan else result.fields_proven),
+            ("Left alone", result.skipped.count or None),
+            ("Already as before", result.noop.count or None),
+            ("Failed", result.failed.count or None),
+        ],
+    )
+    items = [*result.skipped.items, *result.failed.items]
+    if items:
+        stream.write(b"\n")
+        rows = [_row(item) for item in items[:ITEMS_SHOWN_MAX]]
+        write_table(stream, ("Record", "Field", "Why", "Written by", "User", "At"), rows)
+        left = result.skipped.count + result.failed.count - len(rows)
+        if left > 0:
+            stream.write(f"… and {left:,} more\n".encode())
+
+
+def _row(item: Item) -> Sequence[object]:
+    author = item.author
+    reason = item.reason + (f": {item.message}" if item.message else "")
+    by = ("", "", "")
+    if author is not None:
+        by = (
+            author.run_id or "outside the ledger", author.user or "", shown_instant(author.at) if author.at else ""
+        )  # fmt: skip
+    return (f"{item.object_type}/{item.record_id}", item.field or "(record)", reason, *by)

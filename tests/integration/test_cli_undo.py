@@ -1,0 +1,138 @@
+"""`ledger undo` as an operator uses it: the plan, the refusal without a terminal, the result, the edited report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ledger.embedded import DatabaseUrls
+from tests.command import Command
+
+CREATED = b"""{"record_id":"1","action":"create","after":{"name":"ann","city":"paris"}}
+{"record_id":"2","action":"create","after":{"name":"bob","city":"rome"}}
+"""
+TIDIED = b"""
+{"record_id":"1","action":"update","before":{"name":"ann","city":"paris"},"after":{"name":"Ann","city":"Paris"}}
+{"record_id":"2","action":"update","before":{"name":"bob","city":"rome"},"after":{"name":"Bob","city":"Rome"}}
+"""
+SINCE = b'{"record_id":"2","action":"update","before":{"city":"Rome"},"after":{"city":"Roma"}}\n'
+
+
+@pytest.fixture
+def ledger(database: DatabaseUrls) -> Command:
+    """Two contacts, tidied by run r-2; one city was changed since by r-3 of Eve's."""
+    command = Command(urls=database)
+    command("account", "add", "default")
+    for run_id, user, changes in (("r-1", "Ann", CREATED), ("r-2", "Ann", TIDIED), ("r-3", "Eve", SINCE)):
+        command("run", "start", "--run-id", run_id, "--object-type", "contact", "--user", user)
+        command("run", "changes", run_id, stdin=changes)
+        command("run", "finish", run_id)
+    command("project", "--once")
+    return command
+
+
+def state(ledger: Command, record_id: str) -> dict[str, str]:
+    """The record's fields now."""
+    ledger("project", "--once")
+    fields: dict[str, str] = ledger("state", "contact", record_id, "--json").document["fields"]
+    return fields
+
+
+def test_a_preview_names_who_wrote_the_present_value_and_writes_nothing(ledger: Command) -> None:
+    ended = ledger("undo", "r-2", "--preview", code=8)
+    shown = ended.stdout.decode()
+    assert "contact/2" in shown
+    assert "modified_since" in shown
+    assert "r-3" in shown
+    assert "Eve" in shown
+    assert "--plan-digest" in ended.stderr
+    assert state(ledger, "1") == {"name": "Ann", "city": "Paris"}
+
+
+def test_an_undo_puts_back_what_was_left_alone_since(ledger: Command) -> None:
+    result = ledger("undo", "r-2", "--yes", "--json", code=8).document
+    assert result["status"] == "partial"
+    assert result["counts"] == {"applied": 2, "skipped": 1, "noop": 0, "failed": 0}
+    assert result["skipped"][0]["written_by"]["run_id"] == "r-3"
+    assert state(ledger, "1") == {"name": "ann", "city": "paris"}
+    assert state(ledger, "2") == {"name": "bob", "city": "Roma"}
+
+
+def test_without_a_terminal_an_undo_wants_yes(ledger: Command) -> None:
+    assert "--yes" in ledger("undo", "r-2", code=2).stderr
+    assert state(ledger, "1") == {"name": "Ann", "city": "Paris"}
+
+
+def test_the_same_key_is_one_undo(ledger: Command) -> None:
+    first = ledger("undo", "r-2", "--yes", "--json", "--idempotency-key", "k", code=8).document
+    again = ledger("undo", "r-2", "--yes", "--json", "--idempotency-key", "k", code=8).document
+    assert (again["undo_id"], again["replayed"]) == (first["undo_id"], True)
+    assert (again["applied"], again["skipped"]) == (first["applied"], first["skipped"])
+
+
+def test_an_undone_run_is_refused_and_its_undo_can_be_undone(ledger: Command) -> None:
+    undo_id = ledger("undo", "r-3", "--yes", "--json").document["undo_id"]
+    refused = ledger("undo", "r-3", "--yes", code=4)
+    assert undo_id in refused.stderr
+    ledger("undo", undo_id, "--yes")
+    assert state(ledger, "2") == {"name": "Bob", "city": "Roma"}
+    ledger("undo", "r-3", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "code", "says"), [("nothing", 4, "There is no run nothing"), ("r-9\n", 4, "There is no run")]
+)
+def test_a_refusal_says_why(ledger: Command, run_id: str, code: int, says: str) -> None:
+    assert says in ledger("undo", run_id, "--yes", code=code).stderr
+
+
+def test_an_edited_report_selects_rows_and_columns(ledger: Command, tmp_path: Path) -> None:
+    lines = ledger("report", "r-2").stdout.decode().splitlines()
+    report = tmp_path / "edited.csv"
+    cells = [line.split(",") for line in lines if "Bob" not in line]
+    kept = [at for at, name in enumerate(cells[0]) if "name" not in name and "(After)" not in name]
+    report.write_text("\n".join(",".join(row[at] for at in kept) for row in cells))
+    result = ledger("undo", "r-2", "--yes", "--json", "--from-report", str(report)).document
+    assert [(one["record_id"], one["fields"]) for one in result["applied"]] == [("1", {"city": "paris"})]
+    assert state(ledger, "1") == {"name": "Ann", "city": "paris"}
+
+
+def test_a_file_that_is_no_report_is_refused_with_its_line(ledger: Command, tmp_path: Path) -> None:
+    report = tmp_path / "other.csv"
+    report.write_text("a,b\n1,2\n")
+    assert "Line 1" in ledger("undo", "r-2", "--yes", "--from-report", str(report), code=2).stderr
+
+
+def test_filters_narrow_what_is_undone(ledger: Command) -> None:
+    result = ledger("undo", "r-2", "--yes", "--json", "--fields", "name", "--records", "contact/1").document
+    assert result["status"] == "completed"
+    assert state(ledger, "1") == {"name": "ann", "city": "Paris"}
+    assert json.loads(ledger("undo", "r-2", "--preview", "--json", code=8).stdout)["counts"]["applied"] == 2
+
+
+def test_above_the_limit_a_second_person_must_approve(ledger: Command, database: DatabaseUrls) -> None:
+    import bootstrap
+    from ledger.ids import account_id_of
+
+    services = bootstrap.connect(database.service_url)
+    services.undo(account_id_of("default")).approvals.set_threshold(1)
+    services.close()
+    digest = ledger("undo", "r-2", "--preview", "--json", code=8).document["digest"]
+    assert digest in ledger("undo", "r-2", "--yes", "--user", "Ann", code=6).stderr
+    ledger("undo", "--approve", digest, "--user", "Ann")
+    ledger("undo", "r-2", "--yes", "--user", "Ann", "--plan-digest", digest, code=6)
+    ledger("undo", "--approve", digest, "--user", "Eve")
+    ledger("undo", "r-2", "--yes", "--user", "Ann", "--plan-digest", digest, code=8)
+
+
+def test_a_plan_that_moved_is_not_applied(ledger: Command) -> None:
+    digest = ledger("undo", "r-2", "--preview", "--json", code=8).document["digest"]
+    ledger("undo", "r-3", "--yes")
+    assert "changed since its plan" in ledger("undo", "r-2", "--yes", "--plan-digest", digest, code=4).stderr
+
+
+def test_shipped_examples_conform(ledger: Command) -> None:
+    played = ledger("conformance", "--only", "EX1,EX2", "--json").document
+    assert played["counts"] == {"pass": 2, "fail": 0, "not applicable": 0}
