@@ -9,6 +9,7 @@ import msgspec
 
 from ledger.connectors.ledger_target import LedgerTarget, StatesOf
 from ledger.connectors.port import Connector
+from ledger.connectors.postgres.target import open_postgres
 from ledger.connectors.schemas import DeclaredSchemas
 from ledger.errors import Conflict, InputError, NotFound, Problem
 from ledger.store.database import Database
@@ -78,6 +79,4 @@ class Targets:
         if name is None or name == LEDGER:
             return LedgerTarget(self._database, self._account_id, self.schemas.all(), self._states_of)
         target = self.get(name)
-        from ledger.connectors.postgres_table import open_postgres
-
         return open_postgres(target.settings)

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 import bootstrap
 from api.app import create_app
+from ledger.domain.operation import Operation
 from ledger.embedded import DatabaseUrls
 from ledger.settings import Settings
 
@@ -37,27 +38,16 @@ class Api:
 def api(database: DatabaseUrls) -> Iterator[Api]:
     services = bootstrap.connect(database.service_url)
     account_id = services.accounts().add("default").account_id
-    made = {name: services.tokens(account_id).make(name, role) for name, role in
+    made = {name: services.tokens(account_id).make(role, name)[0] for name, role in
             (("ann", "operator"), ("eve", "operator"), ("aud", "auditor"), ("root", "admin"))}  # fmt: skip
     ledger = services.ledger(account_id)
-    run = ledger.start_run(bootstrap_operation(), run_id="r-1").run
+    run = ledger.start_run(Operation(object_type="contact"), run_id="r-1").run
     ledger.record_changes(run.run_id, [CHANGES])
     ledger.finish_run(run.run_id)
     app = create_app(services, Settings())
     app.testing = True
-    yield Api(app.test_client(), {name: secret_of(token) for name, token in made.items()})
+    yield Api(app.test_client(), made)
     services.close()
-
-
-def bootstrap_operation() -> Any:
-    from ledger.domain.operation import Operation
-
-    return Operation(object_type="contact")
-
-
-def secret_of(made: Any) -> str:
-    """The secret of a token that was just made."""
-    return made if isinstance(made, str) else next(part for part in made if isinstance(part, str) and "ldg_" in part)
 
 
 def test_a_plan_is_what_the_undo_then_does(api: Api) -> None:

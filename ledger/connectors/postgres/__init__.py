@@ -1,0 +1,1 @@
+"""PostgreSQL tables as a target: what the catalogue says, reading, compare-and-set writing, and capture."""
