@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -26,9 +27,8 @@ _TOPICS = {
     for action in ("create", "update", "delete", "none")
 }
 """Topics of ordinary changes, which tell the action already."""
-_NULL = b"null"
-_UNKNOWN = Raw(_NULL)
-_ABSENT = (b"", _NULL)
+_UNKNOWN = Raw(b"null")
+_ABSENT = (Raw(b""), _UNKNOWN)
 """A member that was not sent, and one sent as null. The wire's NOTHING is another object than the store's: only the
 store's own is left out of a payload."""
 
@@ -56,7 +56,7 @@ def _block_events(account_id: UUID, run: Run, offset: int, lines: Lines, changes
     preview = run.operation.mode == "preview"
     apart, run_id = outcome_stream_id(account_id, run.run_id).bytes, run.run_id
     streams: dict[str, Callable[[str], bytes]] = {}
-    encode = _ENCODER.encode
+    encode, new_event = _ENCODER.encode, partial(tuple.__new__, NewEvent)
     events: list[NewEvent] = []
     for sequence, change in enumerate(changes, offset + 1):
         record_id, object_type, action, result, occurred_at = (
@@ -64,18 +64,19 @@ def _block_events(account_id: UUID, run: Run, offset: int, lines: Lines, changes
         )  # fmt: skip
         if object_type is None:
             raise _no_object_type(lines.numbers[sequence - offset - 1])
+        before, after, details = change.before, change.after, change.details
         topic, implied = _TOPICS.get((action, result)) or (event_type_for(action, result).TOPIC, False)
         payload = encode(
             RecordShape(
                 object_type,
                 record_id,
                 None if implied else action,
-                _stored_before(action, change.before),
-                NOTHING if bytes(change.after) in _ABSENT else change.after,
+                _stored_before(action, before) if before in _ABSENT or action != "update" else before,
+                NOTHING if after in _ABSENT else after,
                 change.message,
                 change.label,
                 change.link,
-                NOTHING if bytes(change.details) in _ABSENT else change.details,
+                NOTHING if details in _ABSENT else details,
                 actor,
                 preview,
             )
@@ -88,16 +89,15 @@ def _block_events(account_id: UUID, run: Run, offset: int, lines: Lines, changes
                 stream_of = streams[object_type] = record_streams(account_id.bytes, object_type)
             stream = stream_of(record_id)
         happened_at = None if occurred_at is None else parse_instant(occurred_at)
-        events.append(NewEvent(stream, None, topic, run_id, sequence, happened_at, payload))
+        events.append(new_event((stream, None, topic, run_id, sequence, happened_at, payload)))
     return events
 
 
 def _stored_before(action: str, before: Raw) -> Raw:
     """Unknown before-values are stored as null, and only where there could be any: in updates and deletes."""
-    text = bytes(before)
-    if action == "create" or (action == "none" and text in (b"", _NULL)):
+    if action == "create" or (action == "none" and before in _ABSENT):
         return NOTHING
-    return _UNKNOWN if text in (b"", _NULL) else before
+    return _UNKNOWN if before in _ABSENT else before
 
 
 def _no_object_type(number: int) -> BadLine:

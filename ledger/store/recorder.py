@@ -22,10 +22,19 @@ from eventsourcing.persistence import (
     Subscription,
 )
 from psycopg import Connection, sql
+from psycopg.copy import LibpqWriter
 
 from ledger.errors import NotFound, StreamMoved
 from ledger.store.database import Database
-from ledger.store.rows import COPY_EVENTS, EVENT_COLUMNS, EventRow, LedgerStoredEvent, NewEvent, encode_copy
+from ledger.store.rows import (
+    COPY_EVENTS,
+    EVENT_COLUMNS,
+    UNFLUSHED_BYTES_MAX,
+    EventRow,
+    LedgerStoredEvent,
+    NewEvent,
+    encode_copy,
+)
 
 POLL_S = 0.05
 """How often a subscription looks at the head while there is nothing new."""
@@ -91,11 +100,12 @@ class Recorder(ApplicationRecorder):
                 appended = self._take_positions(connection, number)
                 if unmoved and appended.first - 1 != unless_head:
                     self._check_unmoved(connection, unmoved)
-                with connection.cursor().copy(COPY_EVENTS) as copy:
+                cursor = connection.cursor()
+                writer = LibpqWriter(cursor, flush_threshold=UNFLUSHED_BYTES_MAX)
+                with cursor.copy(COPY_EVENTS, writer=writer) as copy:
                     for data in encode_copy(self.account_id.bytes, appended.first, appended.recorded_at, blocks):
                         copy.write(data)
-                    copied = copy.cursor
-                assert copied.rowcount == number, "positions are taken for exactly the events that follow"
+                assert cursor.rowcount == number, "positions are taken for exactly the events that follow"
         except psycopg.errors.UniqueViolation as error:
             raise IntegrityError(str(error)) from error
         self.database.announce(self.account_id)

@@ -22,8 +22,11 @@ COPY_EVENTS = (
 )
 SALT_SIZE = 16
 """Bytes. 128 random bits: nobody can try out payloads against a leaf."""
-BLOCK_ROWS = 512
-"""Events a block: PostgreSQL stores one block while the next is made."""
+BLOCK_ROWS = 64
+"""Events a block: PostgreSQL stores one block while the next is made. Some 30 kB, which a socket takes at once; with
+several times as many, measured, PostgreSQL waits for us and we for it."""
+UNFLUSHED_BYTES_MAX = 8 * 1024 * 1024
+"""What may wait in memory for the socket before an append waits too: a batch or two, so that it need not."""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"

@@ -99,11 +99,11 @@ def parse_lines(lines: Lines) -> list[ChangeLine]:
     except (msgspec.MsgspecError, UnicodeDecodeError, JsonFault):
         _raise_for_first_bad(lines)
     may_hold_nul = b"\\u0000" in block
-    for index, change in enumerate(changes):
+    for number, change in zip(lines.numbers, changes, strict=True):
         if may_hold_nul or not _is_ordinary(change):
             problem = _find_problem(change, may_hold_nul=may_hold_nul)
             if problem is not None:
-                raise _bad_line(lines.numbers[index], problem)
+                raise _bad_line(number, problem)
     return changes
 
 
@@ -275,6 +275,12 @@ def _line_batches(blocks: Iterable[bytes], number: int = 0) -> Iterator[Lines]:
         rest = parts.pop()
         if len(rest) > LINE_BYTES_MAX:
             _raise_line_too_large(number + len(parts) + 1)
+        if _is_ordinary_block(parts) and _fits(batch, size, parts):
+            batch.texts.extend(parts)
+            batch.numbers.extend(range(number + 1, number + len(parts) + 1))
+            number += len(parts)
+            size += sum(map(len, parts)) + len(parts)
+            continue
         for text in parts:
             number += 1
             if not text.strip(_WHITE_SPACE):
@@ -289,6 +295,17 @@ def _line_batches(blocks: Iterable[bytes], number: int = 0) -> Iterator[Lines]:
             size += len(text) + 1
     if batch.texts:
         yield batch
+
+
+def _is_ordinary_block(parts: list[bytes]) -> bool:
+    """Whether no line of these is blank or too long: so most blocks cost no look at each line."""
+    return all(parts) and not any(map(bytes.isspace, parts)) and max(map(len, parts), default=0) <= LINE_BYTES_MAX
+
+
+def _fits(batch: Lines, size: int, parts: list[bytes]) -> bool:
+    """Whether the lines all go into the batch that has `size` bytes."""
+    lines = len(batch.texts) + len(parts)
+    return lines <= BATCH_LINES_MAX and size + sum(map(len, parts)) + len(parts) <= BATCH_BYTES_MAX
 
 
 def _array_batches(text: bytes) -> Iterator[Lines]:
