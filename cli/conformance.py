@@ -93,22 +93,18 @@ def _services() -> Iterator[tuple[Services, str]]:
 
 
 def _play(services: Services, owner_url: str, scenario: Scenario, number: int, target: str) -> Played:
-    from ledger.conformance.player import Played, Player
-    from ledger.conformance.world import DoubleWorld, NotApplicable
+    from ledger.conformance.player import play_scenario
+    from ledger.conformance.world import DoubleWorld
 
     account_id = services.accounts().add(f"scenario-{number}").account_id
-    try:
-        world: World
-        if target == "double":
-            world = DoubleWorld(scenario)
-        else:
-            from ledger.conformance.postgres_world import PostgresWorld
 
-            world = PostgresWorld(scenario, owner_url, f"scenario_{number}")
-        player = Player(
-            scenario, world, services.ledger(account_id), lambda connector: services.undo(account_id, connector)
-        )
-        difference = player.play()
-    except NotApplicable as reason:
-        return Played(scenario.id, scenario.title, "not applicable", str(reason))
-    return Played(scenario.id, scenario.title, "fail" if difference else "pass", difference)
+    def world() -> World:
+        if target == "double":
+            return DoubleWorld(scenario)
+        from ledger.conformance.postgres_world import PostgresWorld
+
+        return PostgresWorld(scenario, owner_url, f"scenario_{number}")
+
+    return play_scenario(
+        scenario, world, services.ledger(account_id), lambda connector: services.undo(account_id, connector)
+    )

@@ -49,7 +49,6 @@ def add(
         connector = open_postgres(settings)
         for object_type in connector.object_types():
             connector.describe(object_type)
-        connector.close()
         session.services.targets(session.account_id).add(Target(name, kind, settings))
         session.remark(f"Target {name}: {', '.join(connector.object_types())}. Runs name it as their target.")
 
@@ -85,7 +84,7 @@ def remove(ctx: click.Context, /, name: str) -> None:
 def capture(ctx: click.Context, /, name: str) -> None:
     """Install triggers so that every change of the target's tables is kept for the ledger (`ledger target drain`).
 
-    The application groups changes into runs: SET LOCAL ledger.run_id = '...' (and ledger.user, ledger.template);
+    The application groups changes into runs: SET LOCAL ledger.run_id = '...' (and ledger.user_name, ledger.template);
     without it each transaction is a run.
     """
     from ledger.connectors.postgres.capture import install_capture

@@ -25,7 +25,7 @@ from ledger.conformance.scenario import (
     UndoStep,
     state_of,
 )
-from ledger.conformance.world import Key, World
+from ledger.conformance.world import Key, NotApplicable, World
 from ledger.connectors.double import DoubleTarget
 from ledger.connectors.port import Connector
 from ledger.domain.operation import Operation
@@ -61,6 +61,20 @@ class Answer(NamedTuple):
     @property
     def status(self) -> str:
         return "rejected" if self.result is None else self.result.status
+
+
+def play_scenario(scenario: Scenario, world_of: Callable[[], World], ledger: AccountLedger, undo_of: UndoOf) -> Played:
+    """Plays one scenario in a world made for it, in an account made for it."""
+    world: World | None = None
+    try:
+        world = world_of()
+        difference = Player(scenario, world, ledger, undo_of).play()
+    except NotApplicable as reason:
+        return Played(scenario.id, scenario.title, "not applicable", str(reason))
+    finally:
+        if world is not None:
+            world.close()
+    return Played(scenario.id, scenario.title, "fail" if difference else "pass", difference)
 
 
 class Player:

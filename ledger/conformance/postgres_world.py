@@ -158,7 +158,6 @@ class PostgresWorld:
         return None
 
     def close(self) -> None:
-        self.target.close()
         self._connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(self._name)))
         self._connection.close()
 

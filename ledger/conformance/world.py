@@ -45,6 +45,10 @@ class World(Protocol):
         """The connection works again; other faults stay."""
         ...
 
+    def close(self) -> None:
+        """The scenario is over."""
+        ...
+
     def records(self) -> dict[Key, State]:
         """All live records, null fields left out."""
         ...
@@ -121,6 +125,9 @@ class DoubleWorld:
 
     def recover(self) -> None:
         self.target.faults.crash_after = None
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def records(self) -> dict[Key, State]:
         return self.target.records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def api(database: DatabaseUrls) -> Iterator[Api]:
     run = ledger.start_run(Operation(object_type="contact"), run_id="r-1").run
     ledger.record_changes(run.run_id, [CHANGES])
     ledger.finish_run(run.run_id)
-    app = create_app(services, Settings())
+    app = create_app(services, Settings(home=Path("/nonexistent")))
     app.testing = True
     yield Api(app.test_client(), made)
     services.close()

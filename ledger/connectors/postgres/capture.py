@@ -15,11 +15,29 @@ from ledger.connectors.postgres.target import dsn_of
 _INSTALL = (Path(__file__).parent / "capture.sql").read_text(encoding="utf-8")
 _TRIGGERS = ("ledger_capture_insert", "ledger_capture_update", "ledger_capture_delete", "ledger_capture_truncate")
 
+_INSERT = """
+    CREATE TRIGGER ledger_capture_insert AFTER INSERT ON {table} REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_capture.capture_insert({arguments})
+"""
+_UPDATE = """
+    CREATE TRIGGER ledger_capture_update AFTER UPDATE ON {table}
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION {update}()
+"""
+_DELETE = """
+    CREATE TRIGGER ledger_capture_delete AFTER DELETE ON {table} REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_capture.capture_delete({arguments})
+"""
+_TRUNCATE = """
+    CREATE TRIGGER ledger_capture_truncate BEFORE TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_capture.refuse_truncate()
+"""
+_CREATE = (_INSERT, _UPDATE, _DELETE, _TRUNCATE)
+
 
 def install_capture(settings: Mapping[str, Any]) -> list[str]:
     """Installs the triggers on the target's tables, in place of older ones. Returns the object types captured."""
     with psycopg.connect(dsn_of(settings)) as connection:
-        connection.execute(_INSTALL)  # type: ignore[arg-type]  # our own file
+        connection.execute(_INSTALL)  # our own file
         tables = read_catalogue(connection, settings["tables"], frozenset())
         for object_type, table in tables.items():
             _drop(connection, table)
@@ -44,17 +62,7 @@ def _drop(connection: Connection[Any], table: Table) -> None:
 def _create(connection: Connection[Any], object_type: str, table: Table) -> None:
     arguments = sql.SQL(", ").join(map(sql.Literal, (object_type, *table.key)))
     connection.execute(_update_function(object_type, table))
-    for statement in (
-        "CREATE TRIGGER ledger_capture_insert AFTER INSERT ON {table} REFERENCING NEW TABLE AS new_rows"
-        " FOR EACH STATEMENT EXECUTE FUNCTION ledger_capture.capture_insert({arguments})",
-        "CREATE TRIGGER ledger_capture_update AFTER UPDATE ON {table}"
-        " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"
-        " FOR EACH STATEMENT EXECUTE FUNCTION {update}()",
-        "CREATE TRIGGER ledger_capture_delete AFTER DELETE ON {table} REFERENCING OLD TABLE AS old_rows"
-        " FOR EACH STATEMENT EXECUTE FUNCTION ledger_capture.capture_delete({arguments})",
-        "CREATE TRIGGER ledger_capture_truncate BEFORE TRUNCATE ON {table}"
-        " FOR EACH STATEMENT EXECUTE FUNCTION ledger_capture.refuse_truncate()",
-    ):
+    for statement in _CREATE:
         connection.execute(
             sql.SQL(statement).format(table=table.name, arguments=arguments, update=_update_name(object_type))
         )

@@ -24,9 +24,11 @@ CREATE TABLE IF NOT EXISTS ledger_capture.progress (
 );
 COMMENT ON TABLE ledger_capture.progress IS 'how many changes of each run have been recorded and removed from the outbox';
 
+-- `user` is a reserved word: SET LOCAL ledger.user_name = ..., or SET LOCAL ledger."user" = ...
 CREATE OR REPLACE FUNCTION ledger_capture.facts() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT nullif(json_strip_nulls(json_build_object(
-        'user', coalesce(nullif(current_setting('ledger.user', true), ''), session_user::text),
+        'user', coalesce(nullif(current_setting('ledger.user_name', true), ''),
+                         nullif(current_setting('ledger.user', true), ''), session_user::text),
         'template', nullif(current_setting('ledger.template', true), ''),
         'trigger', nullif(current_setting('ledger.trigger', true), '')))::text, '{}')
 $$;

@@ -151,8 +151,8 @@ class Drain:
         run = self._ledger.store.load_run(ledger_run)
         if run.accepted < needed:
             raise RunEnded(
-                f"Run {ledger_run} has ended with {run.accepted} changes, and {needed - run.accepted} more were captured "
-                "for it. Give the next run another ledger.run_id.",
+                f"Run {ledger_run} has ended with {run.accepted} changes, and {needed - run.accepted} more were "
+                "captured for it. Give the next run another ledger.run_id.",
                 run_id=ledger_run,
             )
 

@@ -130,11 +130,6 @@ class PostgresTarget:
     def find_created(self, write: Write, run_id: str) -> str | None:  # noqa: ARG002 - ids are kept
         return write.record_id if self.read(write.object_type, [write.record_id]) else None
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
     def _write(
         self,
         tables: dict[str, Table],
@@ -166,12 +161,17 @@ class PostgresTarget:
 
     @contextmanager
     def _session(self) -> Iterator[Connection[Any]]:
-        """The one connection, opened when first needed. Driver trouble becomes TargetLost."""
+        """A connection, shared by calls within calls, closed by the outermost. Driver trouble becomes TargetLost."""
         try:
-            if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self._dsn, autocommit=True, application_name="ledger-undo")
-                self._connection.execute(SESSION)
-            yield self._connection
+            if self._connection is not None:
+                yield self._connection
+                return
+            with psycopg.connect(self._dsn, autocommit=True, application_name="ledger-undo") as self._connection:
+                try:
+                    self._connection.execute(SESSION)
+                    yield self._connection
+                finally:
+                    self._connection = None
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             raise
         except psycopg.OperationalError as error:
