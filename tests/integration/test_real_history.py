@@ -23,6 +23,8 @@ from ledger import embedded
 from ledger.domain.operation import Operation, User
 from ledger.ids import account_id_of
 from ledger.json_text import encode
+from ledger.undo.request import UndoRequest
+from ledger.undo.result import ITEMS_MAX
 from migrations.migrate import migrate
 from projections.records.moment import Moment
 from tests.conftest import temporary_home
@@ -60,6 +62,14 @@ class _Run(msgspec.Struct):
     finished_at: datetime
     status: str
     changes: list[dict[str, Raw]]
+
+
+class _Change(msgspec.Struct):
+    object_type: str
+    record_id: str
+    action: str
+    before: dict[str, Raw]
+    after: dict[str, Raw]
 
 
 def _change_line(change: dict[str, Raw], run: _Run) -> bytes:
@@ -165,3 +175,112 @@ def test_a_single_state_its_blame_and_its_history_agree_with_the_snapshot(
         assert field.position <= positions[snapshot["run_id"]]
         assert field.field in json.loads(change.after or b"{}")
         assert (field.run_id, field.user) == (change.run_id, change.actor)
+
+
+State = dict[str, Any]
+Key = tuple[str, str]
+
+
+class ThreeWay:
+    """The undo of one run as three states make it: before and after each change, and the oracle's newest. Written from
+    the rules alone, for changes of at most one per record."""
+
+    def __init__(self, changes: list[dict[str, Raw]], now: dict[Key, State]) -> None:
+        self.applied: set[tuple[str, Key, tuple[str, ...]]] = set()
+        self.skipped: set[tuple[Key, str | None, str]] = set()
+        self.noop: set[tuple[Key, str | None, str]] = set()
+        self.states: dict[Key, State | None] = {}
+        for change in msgspec.json.decode(encode(changes), type=list[_Change]):
+            key = (change.object_type, change.record_id)
+            before, after = _plain(change.before), _plain(change.after)
+            getattr(self, f"_{change.action}")(key, before, after, now.get(key))
+
+    def _update(self, key: Key, before: State, after: State, now: State | None) -> None:
+        names = [name for name in before.keys() | after.keys() if not _same(_at(before, name), _at(after, name))]
+        if now is None and names:
+            self.skipped.add((key, None, "record_missing"))
+            return
+        written, end = [], dict(now or {})
+        for name in names:
+            found = _at(now or {}, name)
+            if _same(found, _at(before, name)):
+                self.noop.add((key, name, "already_restored"))
+            elif not _same(found, _at(after, name)):
+                self.skipped.add((key, name, "modified_since"))
+            else:
+                written.append(name)
+                end.pop(name, None)
+                end.update({name: before[name]} if name in before else {})
+        if written:
+            self.applied.add(("update", key, tuple(sorted(written))))
+            self.states[key] = end
+
+    def _create(self, key: Key, before: State, after: State, now: State | None) -> None:
+        if now is None:
+            self.noop.add((key, None, "already_absent"))
+        elif _same(now, after):
+            self.applied.add(("delete", key, ()))
+            self.states[key] = None
+        else:
+            self.skipped.add((key, None, "modified_since"))
+
+    def _delete(self, key: Key, before: State, after: State, now: State | None) -> None:
+        if now is None:
+            self.applied.add(("create", key, tuple(sorted(before))))
+            self.states[key] = before
+        elif _same(now, before):
+            self.noop.add((key, None, "already_restored"))
+        else:
+            self.skipped.add((key, None, "already_exists"))
+
+
+def _plain(fields: dict[str, Raw]) -> State:
+    found: State = json.loads(encode(fields), parse_float=str)
+    return found
+
+
+def _at(state: State, name: str) -> list[Any]:
+    """A field as a value of its own: a null and a missing field are two things."""
+    return [state[name]] if name in state else []
+
+
+def _runs() -> Iterator[_Run]:
+    with gzip.open(HISTORY / "runs.ndjson.gz") as lines:
+        for line in lines:
+            yield msgspec.json.decode(line, type=_Run)
+
+
+def test_the_undo_of_every_run_at_the_head_of_history_is_the_three_way_result(
+    recorded: tuple[Services, dict[str, int]],
+) -> None:
+    services, _ = recorded
+    now, undos = _oracle(_snapshots()[-1]), services.undo(ACCOUNT)
+    number = 0
+    for run in _runs():
+        expected, plan = ThreeWay(run.changes, now), undos.preview(UndoRequest((run.run_id,)))
+        found = {
+            "applied": {(one.op, (one.object_type, one.record_id), tuple(sorted(one.fields)))
+                        for one in plan.applied.items},
+            "skipped": {((one.object_type, one.record_id), one.field, one.reason) for one in plan.skipped.items},
+            "noop": {((one.object_type, one.record_id), one.field, one.reason) for one in plan.noop.items},
+        }  # fmt: skip
+        for name, items in found.items():
+            wanted = getattr(expected, name)
+            assert getattr(plan, name).count == len(wanted), (run.run_id, name)
+            assert items <= wanted if len(wanted) > ITEMS_MAX else items == wanted, (run.run_id, name)
+        number += 1
+    assert number == 1_039
+
+
+def test_newest_runs_undone_one_after_another_leave_the_three_way_states(
+    recorded: tuple[Services, dict[str, int]],
+) -> None:
+    services, _ = recorded
+    states = _oracle(_snapshots()[-1])
+    for run in list(_runs())[-25:]:
+        expected = ThreeWay(run.changes, states)
+        services.undo(ACCOUNT).undo(UndoRequest((run.run_id,)))
+        states = {key: state for key, state in (states | expected.states).items() if state is not None}
+    services.project_once(ACCOUNT)
+    found = _states(services, TYPES, Moment.now())
+    assert [key for key in states.keys() | found.keys() if not _same(states.get(key), found.get(key))] == []
