@@ -349,6 +349,8 @@ class Execution:
             self._run.step_back(version, tally)
             raise
         self._result.position = appended.last
+        if self._reverser is not None:
+            self._reverser.note(appended)
         for one in done:
             tell_done(self._result, one)
             self.unsettled |= one.step.unsettled

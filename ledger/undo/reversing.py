@@ -19,9 +19,10 @@ from ledger.connectors.port import Connector
 from ledger.domain.run import Run
 from ledger.domain.tally import Tally
 from ledger.errors import StreamMoved
-from ledger.json_text import split_fields
+from ledger.json_text import join_fields, split_fields
 from ledger.store.event_store import AccountStore
 from ledger.store.mapper import decode_shape, to_new_event
+from ledger.store.recorder import Appended
 from ledger.store.rows import BLOCK_ROWS, EventRow, NewEvent
 from ledger.store.shapes import RecordShape
 from ledger.store.streams import Streams
@@ -86,13 +87,14 @@ class Reverser:
             self._run.step_back(version, tally)
             self._repeated.update(unmoved)
             return list(rows)
-        if appended.first == self._head + 1:
-            self._head = appended.last
-        else:  # others append too: from now on each append looks at its records
-            self._head = -1
+        self.note(appended)
         self._tell(reversals)
         self._result.position = appended.last
         return left
+
+    def note(self, appended: Appended) -> None:
+        """Something of the undo's own was appended. Where others append too, each append looks at its records."""
+        self._head = appended.last if appended.first == self._head + 1 else -1
 
     def _reversal(self, row: EventRow) -> Reversal | None:
         if row.topic != _TOPIC or row.run_id not in self._group or row.originator_id in self._repeated:
@@ -104,11 +106,19 @@ class Reverser:
         if shape.preview or shape.record_id is None or self._is_constrained(shape.object_type):
             return None
         before, after = split_fields(bytes(shape.before)), split_fields(bytes(shape.after))
-        if not before or before.keys() != after.keys() or not before.items().isdisjoint(after.items()):
+        if not before or before.keys() != after.keys():
             return None
-        if any(text[:1] in b"{[" for text in before.values()):  # members in another order are the same value
+        same = [name for name, text in before.items() if text == after[name]]
+        if same:  # a field that was named and not changed is no part of the net effect
+            if len(same) == len(before):
+                return None
+            shape.before = Raw(join_fields({name: text for name, text in before.items() if name not in same}))
+            shape.after = Raw(join_fields({name: text for name, text in after.items() if name not in same}))
+        if b"{" in bytes(shape.before)[1:] or b"[" in bytes(
+            shape.before
+        ):  # members in another order are the same value
             return None
-        return Reversal(row, shape, len(before))
+        return Reversal(row, shape, len(before) - len(same))
 
     def _is_constrained(self, object_type: str) -> bool:
         if object_type not in self._has_constraints:
