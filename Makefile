@@ -47,7 +47,7 @@ format: $(STAMP) ## put the code in the one format
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## run every benchmark; each ends with a line of JSON
-	@failed=""; for program in append follow growth report tracker_page; do \
+	@failed=""; for program in append follow growth report tracker_page undo capture; do \
 		echo "== benchmarks/$$program.py"; $(BIN)/python -m benchmarks.$$program || failed="$$failed $$program"; \
 	done; test -z "$$failed" || { echo "goals not met:$$failed"; exit 1; }
 

@@ -23,7 +23,7 @@ from benchmarks.setting import (
     services_on,
 )
 from bootstrap import Services
-from ledger.connectors.postgres.capture import install_capture
+from ledger.connectors.postgres.capture import install_capture, remove_capture
 from ledger.connectors.postgres.outbox import Drain
 from ledger.connectors.registry import Target
 from ledger.domain.operation import Operation
@@ -100,6 +100,7 @@ def postgres_ratios(services: Services, connection: psycopg.Connection, dsn: str
     with Drain(settings, "shop", services.ledger(account)) as draining:
         assert draining.drain() == CHANGES
     undoing = seconds(partial(undo_whole, services, sample, run_id, f"postgres-{sample}"))
+    remove_capture(settings)
     differing = connection.execute("SELECT count(*) FROM contacts c JOIN old o USING (id) WHERE c <> o").fetchone()
     assert differing == (0,), "every row is as it was"
     print(f"postgres  plain {plain:6.2f} s, row by row {row_by_row:6.2f} s, undone in {undoing:6.2f} s", flush=True)

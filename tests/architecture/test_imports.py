@@ -55,6 +55,7 @@ HOMES = {
         r"ledger\.store\b",
         r"ledger\.postgresql\b",
         r"ledger\.connectors\b",
+        r"ledger\.conformance\.postgres_world$",  # builds the tables that scenarios are played on
         r"projections\..*\bpostgres$",
         r"projections\.runner$",  # listens for NOTIFY and tells a lost connection from a fault
         r"migrations\b",
