@@ -29,6 +29,7 @@ def _examples() -> Iterator[str]:
 def test_example_is_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("facts.json").touch()
+    Path("edited.csv").touch()
     words = shlex.split(line.partition(" < ")[0], comments=True)[1:]
     command: click.Command = main
     context = main.make_context("ledger", words)
