@@ -50,6 +50,14 @@ class Item(NamedTuple):
         return shown
 
 
+def parse_item(told: Mapping[str, Any]) -> Item:
+    """The inverse of Item.as_dict."""
+    by = told.get("written_by")
+    at = None if by is None or by["at"] is None else datetime.fromisoformat(by["at"])
+    author = None if by is None else Author(by["run_id"], by["user"], at)
+    return Item(told["object_type"], told["record_id"], told["field"], told["reason"], told["message"], author)
+
+
 class Applied(NamedTuple):
     """What was written to one record, net; `fields` of a delete are empty."""
 

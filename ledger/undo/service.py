@@ -32,7 +32,7 @@ from ledger.undo.outcomes import read_back
 from ledger.undo.planning import Planner, status_of
 from ledger.undo.refusals import ChildrenOf, runs_to_undo
 from ledger.undo.request import EVERYTHING, POLICIES, UndoRequest
-from ledger.undo.result import Item, UndoResult
+from ledger.undo.result import UndoResult, parse_item
 from ledger.undo.reversing import open_reverser
 from ledger.undo.stored_request import decode_request, encode_request, same_request
 
@@ -401,10 +401,8 @@ class AccountUndo:
         outcome: dict[str, Any] = msgspec.json.decode(text)
         result.status = outcome["status"]
         result.facts = {**result.facts, **({"cancelled": True} if outcome.get("cancelled") else {})}
-        for skipped in outcome.get("skipped", ()):
-            result.skipped.add(
-                Item(skipped["object_type"], skipped["record_id"], skipped["field"], skipped["reason"])
-            )  # fmt: skip
+        for item in outcome.get("skipped", ()):
+            result.skipped.add(parse_item(item))
 
 
 def _request_text_or_none(run: Run) -> bytes | None:
