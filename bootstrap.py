@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -16,6 +17,7 @@ from ledger.domain.record import State
 from ledger.idempotency import IdempotencyKeys
 from ledger.service import AccountLedger
 from ledger.store.database import Database
+from ledger.undo.request import Selection, UndoRequest
 from ledger.undo.service import AccountUndo
 from projections.activity.postgres import Activity
 from projections.families import Families
@@ -62,6 +64,16 @@ class Services:
         return AccountUndo(
             self.database, account_id, connector_of, lambda recipe: self._children_of(account_id, recipe)
         )
+
+    def restoring(
+        self, account_id: UUID, object_type: str, as_of: datetime, records: frozenset[str] | None = None
+    ) -> UndoRequest:
+        """The undo that puts records of a type back to a moment: of all runs that changed any after it."""
+        project_once(self.database, account_id)
+        runs = self.run_changes(account_id).runs_since(object_type, as_of)
+        keys = None if records is None else frozenset((object_type, record_id) for record_id in records)
+        selection = Selection(records=keys, object_types=frozenset((object_type,)))
+        return UndoRequest(tuple(runs), selection=selection, since=as_of)
 
     def _children_of(self, account_id: UUID, recipe_run_id: str) -> list[str]:
         project_once(self.database, account_id)

@@ -12,9 +12,11 @@ from werkzeug.wrappers import Response as AnyResponse
 from api import shown
 from api.errors import status_of
 from api.sign_in import FailedSignIns, keep_signed_in, refuse_other_sites, sign_in, sign_out, signed_in
+from api.undos import undoability
 from bootstrap import Services
 from ledger.errors import InputError, LedgerError, NotSignedIn, Problem
 from ledger.json_text import plain
+from ledger.undo.request import UndoRequest
 from projections.run_changes.view import ChangeQuery
 from projections.tracker.query_text import parse_run_query
 from projections.tracker.view import FACETS, RunQuery, TrackerRow
@@ -23,6 +25,8 @@ pages = Blueprint("pages", __name__)
 
 CHANGES_A_PAGE = 50
 CHILDREN_SHOWN_MAX = 200
+FORECAST_CHANGES_MAX = 2_000
+"""Of a larger run the page tells how to ask for the forecast, instead of waiting for it."""
 _ASKED = (
     "text", "object_type", "template", "app", "module", "user", "from", "to", "status", "trigger", "has_failures",
     "zero_succeeded", "mode", "recipe_run_id", "sort", "order", "cursor",
@@ -129,6 +133,7 @@ def run(run_id: str) -> str:
         children=_children(identity.account_id, row),
         asked=asked,
         changes=changes,
+        undo=_undo_state(identity.account_id, run_id),
         next_href=changes.next_after is not None and _href(after=str(changes.next_after)),
     )
 
@@ -172,6 +177,21 @@ def _children(account_id: Any, row: TrackerRow) -> list[TrackerRow]:
     view = _services().tracker(account_id)
     query = RunQuery(recipe_run_id=row.run_id, mode="all", descending=False, page_size=CHILDREN_SHOWN_MAX)
     return list(view.list_runs(query).rows)
+
+
+def _undo_state(account_id: Any, run_id: str) -> dict[str, Any]:
+    """What was undone of a run, what is under way, and what an undo would do now."""
+    run = _services().ledger(account_id).store.find_run(run_id)
+    if run is None:
+        return {}
+    state: dict[str, Any] = {"by": run.undone_by, "under_way": run.undo_under_way, "undoes": run.undoes}
+    if run.tally.processed > FORECAST_CHANGES_MAX:
+        return state
+    try:
+        plan = _services().undo(account_id).preview(UndoRequest((run_id,)))
+    except LedgerError as refusal:
+        return state | {"refusal": refusal.message}
+    return state | {"forecast": undoability(run_id, plan)}
 
 
 def _facts(row: TrackerRow) -> Mapping[str, str | None] | list[tuple[str, str | None]]:

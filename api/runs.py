@@ -152,7 +152,8 @@ def get_run(run_id: str) -> Response:
         row = services().tracker(identity.account_id).get_run(run_id)
     except NotFound as error:
         raise NotCaughtUp(f"Run {run_id} is recorded; the tracker shows it in a moment. Try again.") from error
-    answer = json_answer(row.as_dict() | {"accepted": run.accepted})
+    document = row.as_dict() | {"accepted": run.accepted, "undone_by": list(undone_by(run))}
+    answer = json_answer(document | {"undo_under_way": run.undo_under_way})
     if row.status != "running":
         answer.add_etag()
         answer.make_conditional(request)
@@ -175,7 +176,14 @@ def _row(run: Run, position: int | None) -> TrackerRow:
         tally=run.tally,
         error=run.error,
         position=position or 0,
+        undoes=run.undoes,
+        undone_by=undone_by(run),
     )
+
+
+def undone_by(run: Run) -> tuple[str, ...]:
+    """The undo that took this run back, as its own events tell; nothing where it stands, or only a part was undone."""
+    return () if run.undone_by is None else (run.undone_by,)
 
 
 def _summary(account_id: UUID, outcome: RunOutcome) -> dict[str, Any]:

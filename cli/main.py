@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "state": ("cli.records:state", "Show a record, now or in the past."),
     "states": ("cli.records:states", "Print all records of a type, now or in the past."),
     "undo": ("cli.undo:undo", "Take back what runs changed."),
+    "restore": ("cli.undo:restore", "Put records back to a moment."),
     "target": ("cli.targets:target", "Add target systems; capture what is changed in them."),
     "conformance": ("cli.conformance:conformance", "Play undo scenarios against a target."),
     "project": ("cli.projecting:project", "Follow the log and fill the views."),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from cli.errors import EXIT_PARTIAL
+from cli.options import INSTANT
 from cli.output import open_output, shown_instant, write_facts, write_json, write_table
 from cli.progress import Progress
 from cli.session import Session, open_session
@@ -101,6 +103,51 @@ def undo(
                 result.replayed = True
             session.remark(f"{progress.items:,} records, {progress.rate:,.0f}/s")
         return _end(session, stream, result, as_json)
+
+
+@click.command("restore")
+@click.argument("object_type")
+@click.option("--as-of", required=True, type=INSTANT, metavar="INSTANT", help="RFC 3339, or a date.")
+@click.option("--records", metavar="ID,...", help="Only these records.")
+@click.option("--on-conflict", "policy", type=click.Choice(POLICY_NAMES[:4]), default="skip", show_default=True)
+@click.option("--preview", is_flag=True, help="Show the plan; write and record nothing.")
+@click.option("--user", "user_name", metavar="NAME", help="Who restores (default: the system's user name).")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON document.")
+@click.pass_context
+def restore(
+    ctx: click.Context,
+    /,
+    object_type: str,
+    as_of: datetime,
+    records: str | None,
+    policy: str,
+    preview: bool,
+    yes: bool,
+    as_json: bool,
+    user_name: str | None,
+) -> int:
+    """Put records of a type back to a moment, across many runs, as one undo with the same rules.
+
+    Exit status as of `ledger undo`.
+    """
+    from dataclasses import replace
+
+    with open_session(ctx) as session, open_output(None) as stream:
+        account_id = session.account_id
+        ids = _names(records)
+        request = session.services.restoring(account_id, object_type, as_of, None if ids is None else frozenset(ids))
+        if not request.runs:
+            session.remark(f"Nothing has changed records of type {object_type} since {as_of.isoformat()}.")
+            return 0
+        request = replace(request, policy=policy)  # type: ignore[arg-type]  # one of click's choices
+        undos = session.services.undo(account_id)
+        plan = undos.preview(request) if preview or not yes else None
+        if plan is not None and preview:
+            return _show_plan(session, stream, plan, as_json)
+        if plan is not None:
+            _ask(plan)
+        return _end(session, stream, undos.undo(request, user=_user(user_name)), as_json)
 
 
 def _share(at: UndoProgress) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
@@ -84,9 +85,16 @@ class Gathering:
         self._account_id = account_id
         self._streams = Streams(database, account_id)
 
-    def windows(self, runs: Sequence[str], selection: Selection, take: Take | None = None) -> Iterator[list[Gathered]]:
+    def windows(
+        self,
+        runs: Sequence[str],
+        selection: Selection,
+        take: Take | None = None,
+        *,
+        since: datetime | None = None,
+    ) -> Iterator[list[Gathered]]:
         """The records that the runs changed, each once, with all that happened to them since. `take` is offered the
-        events first, and answers those that are left."""
+        events first, and answers those that are left. `since`: only changes that happened after this instant."""
         group, seen = frozenset(runs), _SeenStreams()
         followed: set[UUID] = set()
         for rows in self._streams.runs(runs, WINDOW_EVENTS):
@@ -94,7 +102,7 @@ class Gathering:
             for row in rows if take is None else take(rows):
                 if row.run_id not in group or not is_record_topic(row.topic) or row.payload is None:
                     continue
-                if row.originator_id in first:
+                if row.originator_id in first or (since is not None and row.occurred_at <= since):
                     continue
                 event = decode_record(row)
                 is_named = event.changes_the_record and event.record_id is not None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from ledger.connectors.port import Connector, Found, TypeSchema
+from ledger.domain.record import RecordEvent
 from ledger.json_text import encode, plain
 from ledger.undo.comparing import Comparing
 from ledger.undo.constraints import is_bound, keep_constraints
@@ -31,6 +33,7 @@ class Planner:
         selection: Selection,
         *,
         undo_id: str | None = None,
+        since: datetime | None = None,
     ) -> None:
         self._gathering = gathering
         self.connector = connector
@@ -38,6 +41,7 @@ class Planner:
         self._policy = policy
         self._selection = selection
         self._undo_id = undo_id
+        self._since = since
         self._schemas: dict[str, TypeSchema] = {}
         self._comparings: dict[str, Comparing] = {}
         self._present_ids: dict[tuple[str, str], str] = {}
@@ -48,7 +52,7 @@ class Planner:
         """The steps of all records but the bound ones, which are kept in `bound`. Those that the undo `undo_id` has
         dealt with before an interruption are left out. `take` is offered the runs' events first, and answers those
         that are left."""
-        for records in self._gathering.windows(sorted(self._runs), self._selection, take):
+        for records in self._gathering.windows(sorted(self._runs), self._selection, take, since=self._since):
             fresh = [record for record in records if self._undo_id is None or self._undo_id not in record.touched_by]
             free: list[Step] = []
             for step in self._judged(fresh):
@@ -114,7 +118,7 @@ class Planner:
 
     def _judge(self, record: Gathered, found: Found | None) -> Step:
         comparing = self.comparing(record.object_type)
-        own = [event for event in record.events if event.run_id in self._runs]
+        own = [event for event in record.events if event.run_id in self._runs and self._is_late(event)]
         nets = [
             net
             for events in reversed(list(runs_apart(own)))
@@ -143,6 +147,9 @@ class Planner:
             selection=self._selection,
             author_of=lambda name, now: record.author(name, now, self._runs),
         )
+
+    def _is_late(self, event: RecordEvent) -> bool:
+        return self._since is None or event.occurred_at is None or event.occurred_at > self._since
 
     def _found(self, records: Sequence[Gathered]) -> dict[tuple[str, str], Found]:
         """The records as they are now. Where the ledger is the book of record, its events tell already, as far as the

@@ -44,6 +44,16 @@ def runs_to_undo(named: Sequence[str], find_run: FindRun, children_of: ChildrenO
     return _not_undone(runs, recipes)
 
 
+def runs_to_restore(run_ids: Sequence[str], find_run: FindRun) -> list[Run]:
+    """The runs of a restoring: undone ones and undos too, since all that happened after a moment goes. Raises
+    UndoRefused."""
+    runs = [run for run_id in run_ids if (run := find_run(run_id)) is not None]
+    for check in (_refuse_running, _refuse_under_way, _refuse_expired):
+        for run in runs:
+            check(run)
+    return runs
+
+
 def _members(run: Run, find_run: FindRun, children_of: ChildrenOf) -> list[Run]:
     if run.operation.kind != "recipe":
         return [run]

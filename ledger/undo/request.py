@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, get_args
 
 Policy = Literal["skip", "skip_record", "abort", "force", "cascade"]
@@ -56,3 +57,5 @@ class UndoRequest:
     idempotency_key: str | None = None
     undo_id: str | None = None
     """The undo's own Run ID; None: it is made."""
+    since: datetime | None = None
+    """Of a restoring: only what happened after this instant is taken back, of runs undone before too."""

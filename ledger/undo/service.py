@@ -30,7 +30,7 @@ from ledger.undo.guards import Approvals, Hold
 from ledger.undo.intents import decode_intent
 from ledger.undo.outcomes import read_back
 from ledger.undo.planning import Planner, status_of
-from ledger.undo.refusals import ChildrenOf, runs_to_undo
+from ledger.undo.refusals import ChildrenOf, runs_to_restore, runs_to_undo
 from ledger.undo.request import EVERYTHING, POLICIES, UndoRequest
 from ledger.undo.result import UndoResult, parse_item
 from ledger.undo.reversing import open_reverser
@@ -163,6 +163,8 @@ class AccountUndo:
         if not request.runs or request.policy not in POLICIES:
             problem = Problem("Not an undo.", found=request.policy, expected="runs, and one of " + ", ".join(POLICIES))
             raise InputError("An undo names one run or several, and a known policy.", problems=(problem,))
+        if request.since is not None:
+            return runs_to_restore(request.runs, self.store.find_run), []
         runs = runs_to_undo(request.runs, self.store.find_run, self._children_of)
         cascaded: list[str] = []
         if request.policy == "cascade":
@@ -174,7 +176,9 @@ class AccountUndo:
     def _planner(self, request: UndoRequest, group: Sequence[Run], undo_id: str | None = None) -> Planner:
         connector = self._connector_of(self._target(request, group))
         runs = [run.run_id for run in group]
-        return Planner(self._gathering, connector, runs, request.policy, request.selection, undo_id=undo_id)
+        return Planner(
+            self._gathering, connector, runs, request.policy, request.selection, undo_id=undo_id, since=request.since
+        )
 
     def _target(self, request: UndoRequest, group: Sequence[Run]) -> str | None:
         if request.target is not None:
@@ -247,7 +251,7 @@ class AccountUndo:
             object_type=next(iter(types)) if len(types) == 1 else None,
             user=user,
             target=self._target(request, group),
-            message=f"Undo of {shown}",
+            message=f"Undo of {shown}" if request.since is None else f"Restored to {request.since.isoformat()}",
             details=encode({"undo_request": Raw(encode_request(request, ids, cascaded))}),
         )
         run = Run.start(
@@ -289,7 +293,12 @@ class AccountUndo:
                 raise Cancelled
 
         reverser = None
-        if not is_resumed and request.selection == EVERYTHING and planner.connector.capabilities.reads_events:
+        if (
+            not is_resumed
+            and request.selection == EVERYTHING
+            and request.since is None
+            and planner.connector.capabilities.reads_events
+        ):
             streams = Streams(self._database, self.account_id)
             reverser = open_reverser(self.store, streams, run, planner.connector, result, self._clock, total)
         execution = Execution(
@@ -328,7 +337,8 @@ class AccountUndo:
         if was_cancelled:
             result.status = "partial" if result.applied.count else "nothing_applied"
             result.facts = {**result.facts, "cancelled": True}
-        whole = set() if was_cancelled else {member.run_id for member in group} - unsettled
+        is_part = was_cancelled or request.since is not None
+        whole = set() if is_part else {member.run_id for member in group} - unsettled
         if whole and request.selection != EVERYTHING:
             whole -= self._left(request, group)
         for _ in range(CONTENTION_RETRIES):
@@ -340,7 +350,7 @@ class AccountUndo:
                 is_whole = member.run_id in whole and _changed_anything(member)
                 member.end_undo(run.run_id, is_whole=is_whole, timestamp=now)
             reversed_runs = self._reverse(run, members, members_by_id={m.run_id: m for m in members}, now=now)
-            if not result.applied.count:
+            if not result.applied.count or request.since is not None:
                 reversed_runs = []
             try:
                 result.position = self._append([ended, *members, *reversed_runs])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from ledger.json_text import encode
@@ -19,7 +21,7 @@ class StoredRequest(msgspec.Struct, omit_defaults=True):
     group: list[str] = []
     """The runs undone, newest first; children and cascaded ones included."""
     cascaded: list[str] = []
-    restore: dict[str, str] | None = None
+    since: datetime | None = None
 
 
 assert set(POLICIES) == set(Policy.__args__)  # type: ignore[attr-defined]
@@ -32,6 +34,7 @@ def encode_request(request: UndoRequest, group: list[str], cascaded: list[str]) 
         StoredRequest(
             list(request.runs), request.policy, _sorted(selection.fields), _pairs(selection.records),
             _sorted(selection.object_types), _cells(selection.cells), request.target, group, cascaded,
+            request.since,
         )
     )  # fmt: skip
 
@@ -45,14 +48,14 @@ def decode_request(text: bytes) -> tuple[UndoRequest, list[str], list[str]]:
         None if stored.object_types is None else frozenset(stored.object_types),
         None if stored.cells is None else frozenset(stored.cells),
     )
-    request = UndoRequest(tuple(stored.runs), stored.policy, selection, stored.target)
+    request = UndoRequest(tuple(stored.runs), stored.policy, selection, stored.target, since=stored.since)
     return request, stored.group, stored.cascaded
 
 
 def same_request(one: UndoRequest, other: UndoRequest) -> bool:
     """Whether two requests ask for the same, whatever their keys."""
-    return (one.runs, one.policy, one.selection, one.target) == (
-        other.runs, other.policy, other.selection, other.target
+    return (one.runs, one.policy, one.selection, one.target, one.since) == (
+        other.runs, other.policy, other.selection, other.target, other.since
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -62,6 +63,12 @@ _BLOCK = f"""
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM account_events WHERE position = ANY(%s)"  # noqa: S608  (constants only)
 _START = "SELECT payload FROM account_events WHERE originator_id = %s AND originator_version = 1"
 
+_RUNS_SINCE = """
+    SELECT run_id FROM account_run_changes
+    WHERE generation = %s AND object_type = %s AND occurred_at > %s AND NOT preview AND NOT failed AND action <> 'none'
+    GROUP BY run_id ORDER BY min(position)
+"""
+
 
 class RunChanges:
     """The changes of one account's runs, as far as the view `run_changes` has come."""
@@ -71,6 +78,13 @@ class RunChanges:
         self._account_id = account_id
         self._store = AccountStore(database, account_id)
         self._families = Families(database, account_id)
+
+    def runs_since(self, object_type: str, instant: datetime) -> list[str]:
+        """The runs, previews not, that changed records of a type after an instant, in the order of the log."""
+        with self._database.transaction(self._account_id) as connection:
+            generation = live_generation(connection, self._account_id, "run_changes")
+            rows = connection.execute(_RUNS_SINCE, (generation, object_type, instant)).fetchall()
+        return [row[0] for row in rows]
 
     def page(self, query: ChangeQuery) -> ChangePage:
         """A page of one run's changes (a recipe's: of all its children, one after the other), in the log's order.

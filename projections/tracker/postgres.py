@@ -180,6 +180,7 @@ def _row(found: tuple[Any, ...]) -> TrackerRow:
         tally=Tally(updated, created, deleted, unmodified, other, failed),
         error=None if error is None else _FAULT.decode(error),
         position=position,
+        undoes=start.undoes,
     )
 
 

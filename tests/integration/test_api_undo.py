@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
 
 import bootstrap
 from api.app import create_app
+from bootstrap import Services
 from ledger.domain.operation import Operation
 from ledger.embedded import DatabaseUrls
 from ledger.settings import Settings
@@ -24,8 +26,9 @@ CHANGES = (
 class Api:
     """Requests of three people, each with a token of their own."""
 
-    def __init__(self, client: FlaskClient, tokens: dict[str, str]) -> None:
+    def __init__(self, client: FlaskClient, tokens: dict[str, str], services: Services, account_id: UUID) -> None:
         self._client, self._tokens = client, tokens
+        self.services, self.account_id = services, account_id
 
     def __call__(self, who: str, method: str, path: str, status: int, body: Any = None, **headers: str) -> Any:
         sent = {"Authorization": f"Bearer {self._tokens[who]}"}
@@ -33,6 +36,14 @@ class Api:
         answer = self._client.open(f"/v1{path}", method=method, json=body, headers=sent)
         assert answer.status_code == status, answer.get_data(as_text=True)
         return answer.get_json(force=True)
+
+    def page(self, who: str, path: str) -> str:
+        """A web page as this person sees it."""
+        signed_in = self._client.post("/sign-in", data={"token": self._tokens[who], "next": path})
+        assert signed_in.status_code == 303, signed_in.get_data(as_text=True)
+        answer = self._client.get(path)
+        assert answer.status_code == 200
+        return answer.get_data(as_text=True)
 
 
 @pytest.fixture
@@ -47,7 +58,7 @@ def api(database: DatabaseUrls) -> Iterator[Api]:
     ledger.finish_run(run.run_id)
     app = create_app(services, Settings(home=Path("/nonexistent")))
     app.testing = True
-    yield Api(app.test_client(), made)
+    yield Api(app.test_client(), made, services, account_id)
     services.close()
 
 
@@ -108,3 +119,21 @@ def test_cancelling_and_resuming_what_has_ended_is_harmless(api: Api) -> None:
     assert api("ann", "POST", f"/undos/{undo_id}/cancel", 202)["status"] == "completed"
     assert api("ann", "POST", f"/undos/{undo_id}/resume", 202)["status"] == "completed"
     api("ann", "POST", "/undos/nothing/resume", 404)
+
+
+def test_a_run_tells_what_undid_it_and_an_undo_what_it_undoes(api: Api) -> None:
+    undo_id = api("ann", "POST", "/undos", 202, {"runs": ["r-1"]})["undo_id"]
+    api.services.project_once(api.account_id)
+    assert api("aud", "GET", "/runs/r-1", 200)["undone_by"] == [undo_id]
+    assert api("aud", "GET", f"/runs/{undo_id}", 200)["undoes"] == ["r-1"]
+    api("ann", "POST", "/undos", 202, {"runs": [undo_id]})
+    assert api("aud", "GET", "/runs/r-1", 200)["undone_by"] == []
+
+
+def test_the_run_page_forecasts_its_undo(api: Api) -> None:
+    api.services.project_once(api.account_id)
+    assert "write back 2 fields of 2 records" in api.page("aud", "/runs/r-1")
+    undo_id = api("ann", "POST", "/undos", 202, {"runs": ["r-1"]})["undo_id"]
+    api.services.project_once(api.account_id)
+    assert f"/runs/{undo_id}" in api.page("aud", "/runs/r-1")
+    assert "This run undoes" in api.page("aud", f"/runs/{undo_id}")

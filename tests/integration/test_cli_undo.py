@@ -136,3 +136,19 @@ def test_a_plan_that_moved_is_not_applied(ledger: Command) -> None:
 def test_shipped_examples_conform(ledger: Command) -> None:
     played = ledger("conformance", "--only", "EX1,EX2", "--json").document
     assert played["counts"] == {"pass": 2, "fail": 0, "not applicable": 0}
+
+
+def test_records_are_restored_to_a_moment_across_runs(ledger: Command) -> None:
+    moves = [("r-4", "01", None, "Lima"), ("r-5", "03", "Lima", "Oslo"), ("r-6", "04", "Oslo", "Bern")]
+    for run_id, day, city, then in moves:
+        change = {"record_id": "n", "action": "update" if city else "create", "after": {"city": then}}
+        change |= {"occurred_at": f"2026-01-{day}T00:00:00Z"} | ({"before": {"city": city}} if city else {})
+        ledger("run", "start", "--run-id", run_id, "--object-type", "note")
+        ledger("run", "changes", run_id, stdin=json.dumps(change).encode())
+        ledger("run", "finish", run_id)
+    undo_id = ledger("undo", "r-6", "--yes", "--json").document["undo_id"]
+    result = ledger("restore", "note", "--as-of", "2026-01-02", "--yes", "--json").document
+    assert (result["status"], sorted(result["runs"])) == ("completed", sorted(["r-5", "r-6", undo_id]))
+    ledger("project", "--once")
+    assert ledger("state", "note", "n", "--json").document["fields"] == {"city": "Lima"}
+    assert ledger("restore", "note", "--as-of", "2100-01-01", "--yes").stdout == b""
