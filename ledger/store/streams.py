@@ -6,6 +6,7 @@ Read by index, stream by stream: the planner, which cannot see through the accou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -87,9 +88,17 @@ class Streams:
             shape = decode_shape("changes-recorded", payload or b"")
             assert isinstance(shape, ChangesRecordedShape)
             ranges.append((position - shape.tally.processed - 1, position - 1))
-        for after, last in _joined(sorted(ranges)):
-            for start in range(after, last, window):
-                rows = self._read(_RANGE, {"after": start, "last": min(last, start + window)})
+        spans = [
+            {"after": start, "last": min(last, start + window)}
+            for after, last in _joined(sorted(ranges))
+            for start in range(after, last, window)
+        ]
+        with ThreadPoolExecutor(1, "ledger-ahead") as reader:  # the next window is read while this one is worked on
+            ahead = reader.submit(self._read, _RANGE, spans[0]) if spans else None
+            for number in range(len(spans)):
+                assert ahead is not None
+                rows = ahead.result()
+                ahead = reader.submit(self._read, _RANGE, spans[number + 1]) if number + 1 < len(spans) else None
                 yield sorted(rows)
 
     def _read(self, query: sql.Composed, parameters: dict[str, Any]) -> list[EventRow]:

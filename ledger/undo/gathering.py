@@ -23,7 +23,7 @@ from ledger.undo.net_effect import Erasure
 from ledger.undo.request import Selection
 from ledger.undo.result import Author
 
-WINDOW_EVENTS = 4_000
+WINDOW_EVENTS = 8_000
 """Events of the runs looked at together."""
 LINKS_MAX = 100
 """How often one record may have been created again under a new id."""

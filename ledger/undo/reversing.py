@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,8 @@ from ledger.store.streams import Streams
 from ledger.undo.result import ITEMS_MAX, Applied, UndoResult
 
 _ENCODER = msgspec.json.Encoder()
+_PLAIN = msgspec.json.Decoder(dict[str, Any])
+_NESTED = (dict, list)
 _TOPIC = "record-updated"
 TAIL_MAX = 4
 """The log is looked at as a whole only if it has grown, since the runs began, to no more than so many times their
@@ -105,20 +107,11 @@ class Reverser:
         assert isinstance(shape, RecordShape)
         if shape.preview or shape.record_id is None or self._is_constrained(shape.object_type):
             return None
-        before, after = split_fields(bytes(shape.before)), split_fields(bytes(shape.after))
-        if not before or before.keys() != after.keys():
-            return None
-        same = [name for name, text in before.items() if text == after[name]]
-        if same:  # a field that was named and not changed is no part of the net effect
-            if len(same) == len(before):
-                return None
-            shape.before = Raw(join_fields({name: text for name, text in before.items() if name not in same}))
-            shape.after = Raw(join_fields({name: text for name, text in after.items() if name not in same}))
-        if b"{" in bytes(shape.before)[1:] or b"[" in bytes(
-            shape.before
-        ):  # members in another order are the same value
-            return None
-        return Reversal(row, shape, len(before) - len(same))
+        try:
+            fields = _surely_changed(shape)
+        except msgspec.MsgspecError:
+            fields = 0
+        return Reversal(row, shape, fields) if fields else _exact_reversal(row, shape)
 
     def _is_constrained(self, object_type: str) -> bool:
         if object_type not in self._has_constraints:
@@ -161,6 +154,34 @@ class Reverser:
             fields = split_fields(bytes(shape.before))
             applied.items.append(Applied("update", shape.object_type, shape.record_id or "", dict(fields)))
         applied.count += len(reversals)
+
+
+def _surely_changed(shape: RecordShape) -> int:
+    """How many fields were changed, 0 where it takes a closer look to tell. What differs as a Python value differs as
+    JSON text; what does not may differ all the same (1 and 1.0), or hold members in another order."""
+    before, after = _PLAIN.decode(shape.before), _PLAIN.decode(shape.after)
+    if before.keys() != after.keys():
+        return 0
+    for name, value in before.items():
+        other = after[name]
+        if value == other or type(value) in _NESTED or type(other) in _NESTED:
+            return 0
+    return len(before)
+
+
+def _exact_reversal(row: EventRow, shape: RecordShape) -> Reversal | None:
+    before, after = split_fields(bytes(shape.before)), split_fields(bytes(shape.after))
+    if not before or before.keys() != after.keys():
+        return None
+    if any(text[:1] in b"{[" for text in (*before.values(), *after.values())):
+        return None  # members in another order are the same value
+    changed = [name for name, text in before.items() if text != after[name]]
+    if not changed:
+        return None
+    if len(changed) < len(before):  # a field that was named and not changed is no part of the net effect
+        shape.before = Raw(join_fields({name: before[name] for name in changed}))
+        shape.after = Raw(join_fields({name: after[name] for name in changed}))
+    return Reversal(row, shape, len(changed))
 
 
 _PROVEN: dict[int, Raw] = {}
