@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from demo.airports import FIRST, SECOND, difference, load_version
+from demo.bad_run import play_bad_run
 from demo.check import find_faults
 from demo.server import LedgerCommand
 from demo.story import play
@@ -39,8 +40,9 @@ def main() -> int:
             play(client, first, sync, lambda text: print(f"- {text}", flush=True))
         print(f"Recorded through {url} in {time.monotonic() - started:.1f} s", flush=True)
         show(ledger, sync)
+        faults = play_bad_run(ledger, (chosen.folder / "ledger").resolve())
         if chosen.check:
-            return _report(find_faults(ledger, first, second, sync))
+            return _report(faults + find_faults(ledger, first, second, sync))
         print(f"\nThe Activity Tracker: {url}/\nSign in with one of these tokens (made for this demo):")
         for role, token in tokens.items():
             print(f"  {role:9} {token}")

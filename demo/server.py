@@ -27,18 +27,18 @@ class LedgerCommand:
         self.environment = kept | {"LEDGER_HOME": str(home), "LEDGER_LOG_LEVEL": "warning"}
         self._program = [sys.executable, "-m", "cli.main"]
 
-    def lines(self, *arguments: str) -> Iterator[str]:
-        """What the command prints, line by line. Raises SystemExit with its message when it fails."""
+    def lines(self, *arguments: str, status: int = 0) -> Iterator[str]:
+        """What the command prints, line by line. Raises SystemExit when it ends with another status."""
         with subprocess.Popen(
             [*self._program, *arguments], env=self.environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         ) as process:
             assert process.stdout is not None
             yield from process.stdout
-        if process.returncode:
+        if process.returncode != status:
             raise SystemExit(f"`ledger {' '.join(arguments)}` ended with status {process.returncode}")
 
-    def text(self, *arguments: str) -> str:
-        return "".join(self.lines(*arguments))
+    def text(self, *arguments: str, status: int = 0) -> str:
+        return "".join(self.lines(*arguments, status=status))
 
     def make_tokens(self) -> dict[str, str]:
         """One new token of each role."""

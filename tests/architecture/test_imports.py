@@ -60,6 +60,7 @@ HOMES = {
         r"projections\.runner$",  # listens for NOTIFY and tells a lost connection from a fault
         r"migrations\b",
         r"bootstrap$",
+        r"demo\.bad_run$",  # the application whose table is captured
     },
     "psycopg_pool": {r"ledger\.store\b", r"bootstrap$"},
     "structlog": {r"api\b", r"cli\b", r"bootstrap$"},
