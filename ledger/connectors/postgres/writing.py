@@ -50,8 +50,7 @@ def write_all(
     for _, group in groupby(writes, key=_form):
         members = list(group)
         table = tables[members[0].object_type]
-        for start in range(0, len(members), CHUNK_RECORDS):
-            chunk = members[start : start + CHUNK_RECORDS]
+        for chunk in _chunks(members):
             outcomes += _write_chunk(connection, table, chunk, stamp, deferred, read_one)
     if deferred:
         try:
@@ -73,6 +72,19 @@ def key_document(table: Table, record_id: str) -> dict[str, Any]:
     if len(parts) != len(table.key):
         return {}
     return {name: Raw(part) for name, part in zip(table.key, parts, strict=True)}
+
+
+def _chunks(writes: Sequence[Write]) -> Iterator[list[Write]]:
+    """Pieces for one statement each, in which no record stands twice."""
+    chunk: list[Write] = []
+    seen: set[str] = set()
+    for write in writes:
+        if len(chunk) == CHUNK_RECORDS or write.record_id in seen:
+            yield chunk
+            chunk, seen = [], set()
+        chunk.append(write)
+        seen.add(write.record_id)
+    yield chunk
 
 
 def _form(write: Write) -> tuple[object, ...]:
