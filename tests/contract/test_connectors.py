@@ -15,8 +15,11 @@ from ledger.connectors.port import Connector, Reference, TargetLost, TypeSchema,
 from ledger.connectors.postgres.target import PostgresTarget
 from ledger.embedded import DatabaseUrls
 
-COMPANIES = {"1": {"name": "a"}, "2": {"name": "b"}}
-CONTACTS = {"10": {"city": "paris", "size": 1, "company": "1"}, "11": {"city": "rome", "size": None, "company": None}}
+COMPANIES: dict[str, dict[str, object]] = {"1": {"name": "a"}, "2": {"name": "b"}}
+CONTACTS: dict[str, dict[str, object]] = {
+    "10": {"city": "paris", "size": 1, "company": "1"},
+    "11": {"city": "rome", "size": None, "company": None},
+}
 SCHEMAS = {
     "company": TypeSchema(unique=(("name",),), required=frozenset(("name",))),
     "contact": TypeSchema(references=(Reference(("company",), "company"),)),
