@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "undo": ("cli.undo:undo", "Take back what runs changed."),
     "restore": ("cli.undo:restore", "Put records back to a moment."),
     "target": ("cli.targets:target", "Add target systems; capture what is changed in them."),
+    "schema": ("cli.schemas:schema", "Declare constraints of the ledger's own records."),
     "conformance": ("cli.conformance:conformance", "Play undo scenarios against a target."),
     "project": ("cli.projecting:project", "Follow the log and fill the views."),
     "rebuild": ("cli.projecting:rebuild", "Fill a view anew beside the live one, then swap."),

@@ -152,3 +152,37 @@ def test_records_are_restored_to_a_moment_across_runs(ledger: Command) -> None:
     ledger("project", "--once")
     assert ledger("state", "note", "n", "--json").document["fields"] == {"city": "Lima"}
     assert ledger("restore", "note", "--as-of", "2100-01-01", "--yes").stdout == b""
+
+
+def record(ledger: Command, run_id: str, *changes: dict[str, object]) -> None:
+    """A whole run."""
+    ledger("run", "start", "--run-id", run_id)
+    ledger("run", "changes", run_id, stdin="\n".join(map(json.dumps, changes)).encode())
+    ledger("run", "finish", run_id)
+
+
+def test_declared_constraints_of_the_ledgers_own_records_are_honoured(ledger: Command, tmp_path: Path) -> None:
+    schemas = {"person": {"references": {"firm": "firm"}}, "firm": {"unique": [["name"]], "required": ["name"]}}
+    for object_type, document in schemas.items():
+        file = tmp_path / f"{object_type}.json"
+        file.write_text(json.dumps(document))
+        ledger("schema", "set", object_type, str(file))
+    assert ledger("schema", "list").document == schemas
+    firm, person = {"object_type": "firm", "record_id": "f"}, {"object_type": "person", "record_id": "p"}
+    record(ledger, "s-1", firm | {"action": "create", "after": {"name": "a"}})
+    record(ledger, "s-2", person | {"action": "create", "after": {"firm": "f"}})
+    record(ledger, "s-3", firm | {"action": "update", "before": {"name": "a"}, "after": {"name": "b"}})
+    record(ledger, "s-4", {"object_type": "firm", "record_id": "g", "action": "create", "after": {"name": "a"}})
+    refused = ledger("undo", "s-3", "--yes", "--json", code=8).document
+    assert [(one["field"], one["reason"]) for one in refused["skipped"]] == [("name", "unique_violation")]
+    kept = ledger("undo", "s-1", "s-3", "s-4", "--yes", "--json", code=8).document
+    assert ("f", None, "still_referenced") in [(o["record_id"], o["field"], o["reason"]) for o in kept["skipped"]]
+    whole = ledger("undo", "s-1", "s-2", "s-3", "--yes", "--json").document
+    assert sorted((one["op"], one["record_id"]) for one in whole["applied"]) == [("delete", "f"), ("delete", "p")]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"unique": "name"}', '{"more": 1}'])
+def test_a_bad_schema_is_refused(ledger: Command, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(text)
+    assert "schema" in ledger("schema", "set", "firm", str(file), code=2).stderr
