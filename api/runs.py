@@ -163,7 +163,8 @@ def get_run(run_id: str) -> Response:
 def document_of(outcome: RunOutcome) -> dict[str, Any]:
     """A run as every interface gives it, from the run itself: the tracker may be behind."""
     run = outcome.run
-    return _row(run, outcome.position).as_dict() | {"position": outcome.position, "accepted": run.accepted}
+    more = {"position": outcome.position, "accepted": run.accepted, "undo_under_way": run.undo_under_way}
+    return _row(run, outcome.position).as_dict() | more
 
 
 def _row(run: Run, position: int | None) -> TrackerRow:
@@ -195,5 +196,5 @@ def _summary(account_id: UUID, outcome: RunOutcome) -> dict[str, Any]:
             row = services().tracker(account_id).get_run(outcome.run.run_id)
         except (NotCaughtUp, NotFound):
             return document | {"tally": None}
-        return row.as_dict() | {"accepted": 0}
+        return row.as_dict() | {"accepted": 0, "undo_under_way": None}
     return document

@@ -88,6 +88,7 @@ class RunSchema(StatusSchema):
     has_report = Boolean()
     undoes = List(String())
     undone_by = List(String())
+    undo_under_way = String(allow_none=True, **described("The undo of this run that is under way."))
     position = Integer(allow_none=True)
     links = Dict(keys=String(), values=String())
 
