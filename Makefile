@@ -16,13 +16,14 @@ help: ## list these targets
 venv: $(STAMP) ## make .venv with everything installed
 
 # The stamp is newer than the lock, setup.cfg and pyproject.toml as long as what is installed fits them.
-# Locked versions first, with their hashes; then the checkout itself, editable, with nothing looked up.
+# Locked versions first, with their hashes: the lock is whole, and older pips look past it for extras (coverage[toml]) when
+# they resolve. Then the checkout itself, editable, with nothing looked up.
 $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 		|| { echo "$(PYTHON) cannot make virtual environments (on Debian: apt-get install python3-venv)"; exit 1; }
-	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
