@@ -41,6 +41,7 @@ DOMAIN = {"ledger.domain", "ledger.errors", "eventsourcing.domain"}
 HOMES = {
     "click": {r"cli\b"},
     "eventsourcing": {r"ledger\.(domain|store|service|importing|integrity)\b", r"bootstrap$"},
+    "cryptography": {r"ledger\.integrity\b"},
     "flask": {r"api\b"},
     "flask_smorest": {r"api\b"},
     "werkzeug": {r"api\b"},
