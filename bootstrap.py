@@ -24,6 +24,7 @@ from projections.families import Families
 from projections.progress import WAIT_S, Lag, lag, wait_for
 from projections.rebuild import OnProgress, rebuild
 from projections.records.reading import Records
+from projections.reports.edited import EditedReport
 from projections.reports.reading import Reports
 from projections.run_changes.reading import RunChanges
 from projections.runner import Follower, project_once
@@ -53,6 +54,11 @@ class Services:
     def reports(self, account_id: UUID) -> Reports:
         """Each run's changes with their before and after, as CSV, XLSX or NDJSON."""
         return Reports(self.database, account_id)
+
+    def edited_report(self, account_id: UUID, run_id: str, data: bytes) -> EditedReport:
+        """What an edited report of a run or recipe selects, and where it differs from the ledger."""
+        project_once(self.database, account_id)
+        return self.reports(account_id).read_edited(run_id, data)
 
     def targets(self, account_id: UUID) -> Targets:
         """The target systems of one account."""

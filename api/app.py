@@ -10,6 +10,7 @@ from flask_smorest import Api
 
 from api.changes import changes
 from api.docs import docs
+from api.edited_reports import edited_reports
 from api.errors import add_errors
 from api.health import health
 from api.logs import add_logs
@@ -74,7 +75,7 @@ def _add_api(app: Flask) -> None:
     }
     api = LedgerApi(app, spec_kwargs=spec)
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
-    for blueprint in (runs, changes, reports, records, undos, tokens):
+    for blueprint in (runs, changes, reports, records, undos, edited_reports, tokens):
         api.register_blueprint(blueprint)
 
     def document() -> dict[str, Any]:

@@ -23,14 +23,19 @@ _HASHES: dict[str, Any] = {"sha-256": sha256, "sha-512": sha512}
 _DIGEST = re.compile(r"\s*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):\s*")
 
 
-def read_json() -> bytes:
-    """The whole body of a small JSON request. Raises TooLarge, InputError."""
+def read_json(*, bytes_max: int = RUN_BYTES_MAX) -> bytes:
+    """The whole body of a JSON request. Raises TooLarge, InputError."""
     check_media_type(JSON)
+    return read_whole(bytes_max, "changes go in apart")
+
+
+def read_whole(bytes_max: int, advice: str) -> bytes:
+    """The whole body, which is held in memory. Raises TooLarge, InputError."""
     parts, size = [], 0
     for block in body_blocks():
         size += len(block)
-        if size > RUN_BYTES_MAX:
-            raise TooLarge(f"The document is too large. Send at most {RUN_BYTES_MAX:,} bytes; changes go in apart.")
+        if size > bytes_max:
+            raise TooLarge(f"The document is too large. Send at most {bytes_max:,} bytes; {advice}.")
         parts.append(block)
     return b"".join(parts)
 

@@ -25,7 +25,7 @@ from ledger.undo.request import UndoRequest
 from ledger.undo.result import UndoResult
 from ledger.undo.service import AccountUndo
 from ledger.wire.runs import StrictSchema
-from ledger.wire.undo import UndoRequestSchema, parse_approval, parse_options, parse_undo
+from ledger.wire.undo import REQUEST_BYTES_MAX, UndoRequestSchema, parse_approval, parse_options, parse_undo
 
 undos = Blueprint("undos", __name__, url_prefix="/v1", description="Taking runs back")
 
@@ -40,7 +40,8 @@ def plan_undo() -> Response:
     """What the undo would do now, by the code that would do it; nothing is written. Its `digest` names this plan."""
     identity = identify("read")
     read_query(StrictSchema)
-    return json_answer(_undo_of(identity).preview(parse_undo(read_json())).as_dict())
+    command = parse_undo(read_json(bytes_max=REQUEST_BYTES_MAX))
+    return json_answer(_undo_of(identity).preview(command).as_dict())
 
 
 @endpoint(
@@ -52,7 +53,8 @@ def start_undo() -> Response:
     `reason` says why: already_undone, undo_in_progress, preview_run, unknown_run, before_states_expired."""
     identity = identify("undo")
     read_query(StrictSchema)
-    command = parse_undo(read_json(), idempotency_key=request.headers.get("Idempotency-Key"))
+    body = read_json(bytes_max=REQUEST_BYTES_MAX)
+    command = parse_undo(body, idempotency_key=request.headers.get("Idempotency-Key"))
     undo_id, is_new = _undo_of(identity).begin(command, user=User(name=identity.name))
     g.run_id = undo_id
     if is_new:

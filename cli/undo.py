@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from cli.edited import show_edited
 from cli.errors import EXIT_PARTIAL
 from cli.options import INSTANT
 from cli.output import open_output, shown_instant, write_facts, write_json, write_table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ledger.undo.execution import Progress as UndoProgress
     from ledger.undo.request import Selection, UndoRequest
     from ledger.undo.result import Item, UndoResult
+    from projections.reports.edited import EditedReport
 
 ITEMS_SHOWN_MAX = 20
 EXIT_CODES = {"completed": 0, "nothing_to_do": 0, "partial": EXIT_PARTIAL, "nothing_applied": EXIT_PARTIAL,
@@ -40,8 +42,8 @@ POLICY_NAMES = ("skip", "skip_record", "abort", "force", "cascade")
 @click.option("--records-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Only the records in FILE, one TYPE/ID a line.")  # fmt: skip
 @click.option("--object-types", metavar="TYPE,...", help="Only records of these types.")
-@click.option("--from-report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="CSV",
-              help="Only the rows and Before columns left in an edited report.")  # fmt: skip
+@click.option("--from-report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Only the rows and Before columns left in an edited report (XLSX, CSV).")  # fmt: skip
 @click.option("--target", metavar="NAME", help="Where to write (default: the target that the runs name).")
 @click.option("--plan-digest", metavar="DIGEST", help="Apply only if the plan still has this digest.")
 @click.option("--approve", metavar="DIGEST", help="Approve another operator's plan, as the second person.")
@@ -86,13 +88,16 @@ def undo(
             with Progress("records", quiet=session.quiet) as progress:
                 result = undos.carry_on(resume, lambda at: progress.advance(at.records - progress.items))
             return _end(session, stream, result, as_json)
-        request = _request(session, account_id, run_ids, chosen)
+        edited = _edited(session, account_id, run_ids, chosen["from_report"])
+        request = _request(run_ids, chosen, edited)
         plan = undos.preview(request) if preview or not yes else None
+        if edited is not None and not (as_json and (preview or yes)):
+            show_edited(sys.stderr.buffer, edited)
         if preview:
             assert plan is not None
-            return _show_plan(session, stream, plan, as_json)
+            return _show_plan(session, stream, plan, as_json, edited)
         if plan is not None:
-            _ask(plan)
+            _ask(plan, edited)
         with Progress("records", quiet=session.quiet) as progress:
             undo_id, is_new = undos.begin(request, user=user)
             session.remark(f"Undo {undo_id} has begun; if it is interrupted: ledger undo --resume {undo_id}")
@@ -102,7 +107,7 @@ def undo(
                 result = undos.result(undo_id)
                 result.replayed = True
             session.remark(f"{progress.items:,} records, {progress.rate:,.0f}/s")
-        return _end(session, stream, result, as_json)
+        return _end(session, stream, result, as_json, edited)
 
 
 @click.command("restore")
@@ -165,9 +170,7 @@ def _user(name: str | None) -> User:
         return User(name="unknown")
 
 
-def _request(
-    session: Session, account_id: UUID, run_ids: Sequence[str], chosen: dict[str, str | Path | None]
-) -> UndoRequest:
+def _request(run_ids: Sequence[str], chosen: dict[str, str | Path | None], edited: EditedReport | None) -> UndoRequest:
     from ledger.undo.request import UndoRequest
 
     def text(name: str) -> str | None:
@@ -176,16 +179,25 @@ def _request(
     return UndoRequest(
         tuple(dict.fromkeys(run_ids)),
         text("policy"),  # type: ignore[arg-type]
-        _selection(session, account_id, run_ids, chosen),
+        _selection(chosen, edited),
         text("target"),
         text("plan_digest"),
         text("idempotency_key"),
     )
 
 
-def _selection(
-    session: Session, account_id: UUID, run_ids: Sequence[str], chosen: dict[str, str | Path | None]
-) -> Selection:
+def _edited(
+    session: Session, account_id: UUID, run_ids: Sequence[str], report: str | Path | None
+) -> EditedReport | None:
+    """The edited report, if one was given. Raises UsageError for more than one run: a report is of one."""
+    if not isinstance(report, Path):
+        return None
+    if len(run_ids) != 1:
+        raise click.UsageError("A report is of one run, or of one recipe's run. Give its Run ID alone.")
+    return session.services.edited_report(account_id, run_ids[0], report.read_bytes())
+
+
+def _selection(chosen: dict[str, str | Path | None], edited: EditedReport | None) -> Selection:
     from dataclasses import replace
 
     from ledger.undo.request import Selection
@@ -201,15 +213,11 @@ def _selection(
         None if records is None else frozenset(map(_record, records)),
         None if types is None else frozenset(types),
     )
-    report = chosen["from_report"]
-    if isinstance(report, Path):
-        from projections.reports.edited import read_edited
-
-        run = session.services.ledger(account_id).store.find_run(run_ids[0])
-        edited = read_edited(report.read_bytes(), run.operation.object_type if run else None)
-        session.remark(f"The report has {edited.rows:,} rows left; values come from the ledger, not from its cells.")
-        selection = replace(selection, cells=edited.cells)
-    return selection
+    if edited is None:
+        return selection
+    left = edited.selection
+    both = left.records if selection.records is None else selection.records & (left.records or frozenset())
+    return replace(selection, records=both, columns=left.columns, except_changes=left.except_changes)
 
 
 def _names(value: str | Path | None) -> list[str] | None:
@@ -224,27 +232,36 @@ def _record(name: str) -> tuple[str, str]:
     return object_type, record_id
 
 
-def _ask(plan: UndoResult) -> None:
+def _ask(plan: UndoResult, edited: EditedReport | None = None) -> None:
     _show(sys.stderr.buffer, plan, is_plan=True)
     if plan.status == "nothing_to_do":
         return
     if not sys.stdin.isatty():
         raise InputError("This undo wants to be confirmed. Add --yes, or run it in a terminal.")
-    click.confirm(f"Write {plan.records_to_write:,} records back?", abort=True, err=True)
+    what = "" if edited is None or edited.is_as_the_ledger_says else " with the ledger's values"
+    click.confirm(f"Write {plan.records_to_write:,} records back{what}?", abort=True, err=True)
 
 
-def _show_plan(session: Session, stream: BinaryIO, plan: UndoResult, as_json: bool) -> int:
+def _show_plan(
+    session: Session, stream: BinaryIO, plan: UndoResult, as_json: bool, edited: EditedReport | None = None
+) -> int:
     if as_json:
-        write_json(stream, plan.as_dict())
+        write_json(stream, _document(plan, edited))
     else:
         _show(stream, plan, is_plan=True)
         session.remark(f"Nothing was written. To apply exactly this plan: --plan-digest {plan.digest}")
     return EXIT_CODES[plan.status]
 
 
-def _end(session: Session, stream: BinaryIO, result: UndoResult, as_json: bool) -> int:
+def _document(result: UndoResult, edited: EditedReport | None) -> dict[str, Any]:
+    return result.as_dict() | ({} if edited is None else {"edited_report": edited.as_dict()})
+
+
+def _end(
+    session: Session, stream: BinaryIO, result: UndoResult, as_json: bool, edited: EditedReport | None = None
+) -> int:
     if as_json:
-        write_json(stream, result.as_dict())
+        write_json(stream, _document(result, edited))
     else:
         _show(stream, result, is_plan=False)
         if result.status == "interrupted":

@@ -6,9 +6,9 @@ from marshmallow import INCLUDE, Schema
 from marshmallow.fields import Boolean, Dict, Integer, List, Nested, String
 
 from api.schemas.answers import described
-from ledger.wire.undo import ApprovalSchema, OptionsSchema
+from ledger.wire.undo import ApprovalSchema, OptionsSchema, UndoRequestSchema
 
-__all__ = ["ApprovalSchema", "OptionsSchema", "UndoSchema", "UndoabilitySchema"]
+__all__ = ["ApprovalSchema", "EditedReportSchema", "OptionsSchema", "UndoSchema", "UndoabilitySchema"]
 
 
 class AppliedSchema(Schema):
@@ -51,6 +51,33 @@ class UndoSchema(Schema):
     digest = String(allow_none=True)
     position = Integer(allow_none=True)
     replayed = Boolean()
+
+
+class DifferingCellSchema(Schema):
+    place = String(**described("Where it stands: line 7, or sheet Changes, row 7."))
+    object_type = String()
+    record_id = String()
+    column = String()
+    found = String(**described("What the cell says."))
+    expected = String(**described("What the ledger says: this is what an undo takes."))
+
+
+class UnknownRowSchema(Schema):
+    place = String()
+    object_type = String(allow_none=True)
+    record_id = String()
+
+
+class EditedReportSchema(Schema):
+    """What an edited report selects. Lists are cut at 100; counts are whole."""
+
+    rows = Integer(**described("Rows left that name a record of the run."))
+    columns = List(String(), **described("Fields whose Before column is left."))
+    differing_cells = List(Nested(DifferingCellSchema))
+    unknown_rows = List(Nested(UnknownRowSchema), **described("They name no record of the run, and select nothing."))
+    unknown_columns = List(String())
+    counts = Dict(keys=String(), values=Integer())
+    undo = Nested(UndoRequestSchema, **described("The body for `POST /v1/undo-plans` and `POST /v1/undos`."))
 
 
 class OverwrittenSchema(Schema):

@@ -134,7 +134,7 @@ class _Judged:
         step, key = self.step, self.step.key
         names = [
             name for name in sorted(net.before)
-            if name not in self.comparing.schema.system_fields and self.selection.takes_field(*self._known_as, name)
+            if name not in self.comparing.schema.system_fields and self.selection.takes_field(name)
         ]  # fmt: skip
         if not names:
             return
@@ -156,7 +156,7 @@ class _Judged:
                 self._skip(name, "modified_since")
 
     def _create(self, net: NetEffect) -> None:
-        if not self.selection.takes_whole(*self._known_as):
+        if not self.selection.takes_whole:
             return
         if self.merged:
             self._skip(None, "record_merged")
@@ -169,7 +169,7 @@ class _Judged:
             self.wrote.add(None)
 
     def _delete(self, net: NetEffect) -> None:
-        if not self.selection.takes_whole(*self._known_as):
+        if not self.selection.takes_whole:
             return
         known = {name: text for name, text in net.before.items() if not isinstance(text, Unknown)}
         if self.merged:
@@ -201,11 +201,6 @@ class _Judged:
             name: text for name, text in known.items() if text is not None and self.comparing.is_compared(name)
         }
         self.wrote.add(None)
-
-    @property
-    def _known_as(self) -> tuple[str, str]:
-        """Selections name a record by the id that the runs knew, as reports show it."""
-        return self.step.object_type, self.step.old_id or self.step.record_id
 
     def _skip(self, name: str | None, reason: str) -> None:
         author = self.author_of(name, self._now(name)) if reason in ("modified_since", "already_exists") else None

@@ -118,7 +118,7 @@ class Planner:
 
     def _judge(self, record: Gathered, found: Found | None) -> Step:
         comparing = self.comparing(record.object_type)
-        own = [event for event in record.events if event.run_id in self._runs and self._is_late(event)]
+        own = [event for event in record.events if event.run_id in self._runs and self._is_selected(event)]
         nets = [
             net
             for events in reversed(list(runs_apart(own)))
@@ -148,8 +148,10 @@ class Planner:
             author_of=lambda name, now: record.author(name, now, self._runs),
         )
 
-    def _is_late(self, event: RecordEvent) -> bool:
-        return self._since is None or event.occurred_at is None or event.occurred_at > self._since
+    def _is_selected(self, event: RecordEvent) -> bool:
+        """Whether the request asks for this change: late enough for a restoring, left in an edited report."""
+        is_late = self._since is None or event.occurred_at is None or event.occurred_at > self._since
+        return is_late and self._selection.takes_change(event.run_id, event.object_type, event.record_id or "")
 
     def _found(self, records: Sequence[Gathered]) -> dict[tuple[str, str], Found]:
         """The records as they are now. Where the ledger is the book of record, its events tell already, as far as the

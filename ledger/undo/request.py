@@ -18,8 +18,12 @@ class Selection:
     records: frozenset[tuple[str, str]] | None = None
     """(object type, record id) pairs."""
     object_types: frozenset[str] | None = None
-    cells: frozenset[tuple[str, str, str | None]] | None = None
-    """(object type, record id, field): of an edited report. Field None: the record was created or deleted."""
+    columns: frozenset[str] | None = None
+    """Fields whose Before column is left in an edited report. Unlike with `fields`, records that were created or
+    deleted stay selected."""
+    except_changes: frozenset[tuple[str, str, str]] = frozenset()
+    """(Run ID, object type, record id): rows removed from an edited report of a recipe, of records that it has in the
+    row of another run still."""
 
     @property
     def is_everything(self) -> bool:
@@ -30,14 +34,17 @@ class Selection:
             self.records is None or (object_type, record_id) in self.records
         )
 
-    def takes_whole(self, object_type: str, record_id: str) -> bool:
-        """Whether a record that was created or deleted is selected (takes_record holds already)."""
-        return self.fields is None and (self.cells is None or (object_type, record_id, None) in self.cells)
+    @property
+    def takes_whole(self) -> bool:
+        """Whether records that were created or deleted are selected (takes_record holds already)."""
+        return self.fields is None
 
-    def takes_field(self, object_type: str, record_id: str, name: str) -> bool:
-        return (self.fields is None or name in self.fields) and (
-            self.cells is None or (object_type, record_id, name) in self.cells
-        )
+    def takes_field(self, name: str) -> bool:
+        return (self.fields is None or name in self.fields) and (self.columns is None or name in self.columns)
+
+    def takes_change(self, run_id: str, object_type: str, record_id: str) -> bool:
+        """Whether what this run did to a record is selected (takes_record holds already)."""
+        return (run_id, object_type, record_id) not in self.except_changes
 
 
 EVERYTHING = Selection()

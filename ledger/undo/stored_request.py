@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -16,7 +17,10 @@ class StoredRequest(msgspec.Struct, omit_defaults=True):
     fields: list[str] | None = None
     records: list[tuple[str, str]] | None = None
     object_types: list[str] | None = None
+    columns: list[str] | None = None
+    except_changes: list[tuple[str, str, str]] = []
     cells: list[tuple[str, str, str | None]] | None = None
+    """Written once, never any more: an edited report as (object type, record id, field), rows times columns."""
     target: str | None = None
     group: list[str] = []
     """The runs undone, newest first; children and cascaded ones included."""
@@ -33,8 +37,8 @@ def encode_request(request: UndoRequest, group: list[str], cascaded: list[str]) 
     return encode(
         StoredRequest(
             list(request.runs), request.policy, _sorted(selection.fields), _pairs(selection.records),
-            _sorted(selection.object_types), _cells(selection.cells), request.target, group, cascaded,
-            request.since,
+            _sorted(selection.object_types), _sorted(selection.columns), sorted(selection.except_changes),
+            target=request.target, group=group, cascaded=cascaded, since=request.since,
         )
     )  # fmt: skip
 
@@ -46,8 +50,16 @@ def decode_request(text: bytes) -> tuple[UndoRequest, list[str], list[str]]:
         None if stored.fields is None else frozenset(stored.fields),
         None if stored.records is None else frozenset(stored.records),
         None if stored.object_types is None else frozenset(stored.object_types),
-        None if stored.cells is None else frozenset(stored.cells),
+        None if stored.columns is None else frozenset(stored.columns),
+        frozenset(stored.except_changes),
     )
+    if stored.cells is not None:
+        left = frozenset((kind, record_id) for kind, record_id, _ in stored.cells)
+        selection = replace(
+            selection,
+            records=left if selection.records is None else left & selection.records,
+            columns=frozenset(name for _, _, name in stored.cells if name is not None),
+        )
     request = UndoRequest(tuple(stored.runs), stored.policy, selection, stored.target, since=stored.since)
     return request, stored.group, stored.cascaded
 
@@ -65,7 +77,3 @@ def _sorted(names: frozenset[str] | None) -> list[str] | None:
 
 def _pairs(records: frozenset[tuple[str, str]] | None) -> list[tuple[str, str]] | None:
     return None if records is None else sorted(records)
-
-
-def _cells(cells: frozenset[tuple[str, str, str | None]] | None) -> list[tuple[str, str, str | None]] | None:
-    return None if cells is None else sorted(cells, key=lambda cell: (cell[0], cell[1], cell[2] or ""))

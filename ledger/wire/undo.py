@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -17,15 +17,23 @@ REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """A selection may name some hundred thousand records."""
 
 
-class RecordField(fields.Field[tuple[str, str]]):
+class RecordField(fields.Field[tuple[str, ...]]):
     """[object type, record id]."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, str]:  # noqa: ARG002
-        if not (isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)):
-            raise ValidationError(
-                [Problem("Not a record.", found=repr(value)[:80], expected="[object type, record id]")]
-            )
-        return value[0], value[1]
+    parts: tuple[str, ...] = ("object type", "record id")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:  # noqa: ARG002
+        parts = self.parts
+        if not (isinstance(value, list) and len(value) == len(parts) and all(isinstance(part, str) for part in value)):
+            expected = f"[{', '.join(parts)}]"
+            raise ValidationError([Problem(f"Not {expected}.", found=repr(value)[:80], expected=expected)])
+        return tuple(value)
+
+
+class ChangeField(RecordField):
+    """[Run ID, object type, record id]."""
+
+    parts = ("Run ID", "object type", "record id")
 
 
 class Whole(fields.Integer):
@@ -52,6 +60,14 @@ class UndoRequestSchema(StrictSchema):
         metadata={"description": "Only these records: [object type, record id] each."},
     )
     object_types = fields.List(Text(), metadata={"description": "Only records of these types."})
+    columns = fields.List(
+        Text(length_min=0, length_max=REQUEST_BYTES_MAX),
+        metadata={"description": "Only these fields of updates, and created and deleted records. Of an edited report."},
+    )
+    except_changes = fields.List(
+        ChangeField(metadata={"type": "array", "items": {"type": "string"}, "minItems": 3, "maxItems": 3}),
+        metadata={"description": "Not these: [Run ID, object type, record id] each. Of a recipe's edited report."},
+    )
     target = Text(metadata={"description": "Where to write; default: the target that the runs name."})
     plan_digest = Text(metadata={"description": "Apply only if the plan still has this digest."})
 
@@ -66,6 +82,8 @@ def parse_undo(body: bytes | Mapping[str, Any], *, idempotency_key: str | None =
             _set(facts.get("fields_")),
             _set(facts.get("records")),
             _set(facts.get("object_types")),
+            _set(facts.get("columns")),
+            frozenset(facts.get("except_changes", ())),
         ),
         facts.get("target"),
         facts.get("plan_digest"),
@@ -75,6 +93,16 @@ def parse_undo(body: bytes | Mapping[str, Any], *, idempotency_key: str | None =
 
 def _set(values: list[Any] | None) -> frozenset[Any] | None:
     return None if values is None else frozenset(values)
+
+
+def undo_document(runs: Sequence[str], selection: Selection) -> dict[str, Any]:
+    """The body of `POST /v1/undos` that asks for a selection: the inverse of parse_undo."""
+    found: dict[str, Any] = {"runs": list(runs)}
+    for name in ("fields", "records", "object_types", "columns", "except_changes"):
+        values = getattr(selection, name)
+        if values or (values is not None and name != "except_changes"):
+            found[name] = sorted(values)
+    return found
 
 
 class ApprovalSchema(StrictSchema):

@@ -17,6 +17,7 @@ from projections.families import Families
 from projections.reports.ahead import read_ahead
 from projections.reports.cells import EXACT, SPREADSHEET, TEXT_CELLS
 from projections.reports.csv_file import write_csv_in_one_pass
+from projections.reports.edited import EditedReport, read_edited
 from projections.reports.ndjson_file import write_ndjson
 from projections.reports.postgres import Payloads, RunReader
 from projections.reports.rows import find_columns, make_rows
@@ -75,6 +76,13 @@ class Reports:
         return Report(
             run_id, title, _file_name(run_id, format), MEDIA_TYPES[format], self._blocks(run, run_ids, format, dialect)
         )
+
+    def read_edited(self, run_id: str, data: bytes) -> EditedReport:
+        """What an edited report of this run (or recipe) selects, and where its cells differ from the ledger.
+
+        Raises NotFound, NoReport, NotCaughtUp; InputError for what is no report of the run, TooLarge.
+        """
+        return read_edited(data, run_id, self._payloads(self._runs_of(self._store.load_run(run_id), False)))
 
     def _runs_of(self, run: Run, include_preview: bool) -> list[str]:
         """The runs whose changes the report holds. Raises NoReport."""

@@ -64,6 +64,7 @@ HOMES = {
         r"demo\.bad_run$",  # the application whose table is captured
     },
     "psycopg_pool": {r"ledger\.store\b", r"bootstrap$"},
+    "python_calamine": {r"projections\.reports\b"},
     "structlog": {r"api\b", r"cli\b", r"bootstrap$"},
     "waitress": {r"(api|cli)\.serv"},
     "xlsxwriter": {r"projections\.reports\b"},

@@ -30,6 +30,7 @@ def test_example_is_understood(line: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     Path("facts.json").touch()
     Path("edited.csv").touch()
+    Path("edited.xlsx").touch()
     words = shlex.split(line.partition(" < ")[0], comments=True)[1:]
     command: click.Command = main
     context = main.make_context("ledger", words)

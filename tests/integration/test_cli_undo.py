@@ -99,6 +99,31 @@ def test_an_edited_report_selects_rows_and_columns(ledger: Command, tmp_path: Pa
     assert state(ledger, "1") == {"name": "Ann", "city": "paris"}
 
 
+def test_cells_that_differ_are_listed_before_the_plan_and_in_the_answer(ledger: Command, tmp_path: Path) -> None:
+    report = tmp_path / "edited.csv"
+    report.write_bytes(ledger("report", "r-2").stdout.replace(b"ann", b"hand"))
+    shown = ledger("undo", "r-2", "--from-report", str(report), code=2).stderr
+    assert "1 cells differ from the ledger" in shown
+    assert all(part in shown for part in ("line 2", "contact/1", "name (Before)", "hand", "ann", "--yes"))
+    for more in (("--preview",), ("--yes",)):
+        told = ledger("undo", "r-2", "--json", "--from-report", str(report), *more, code=8).document["edited_report"]
+        assert (told["rows"], told["counts"]) == (2, {"differing_cells": 1, "unknown_rows": 0})
+        assert (told["differing_cells"][0]["found"], told["differing_cells"][0]["expected"]) == ("hand", "ann")
+    assert state(ledger, "1") == {"name": "ann", "city": "paris"}
+
+
+def test_an_xlsx_report_is_read_too_and_belongs_to_one_run(ledger: Command, tmp_path: Path) -> None:
+    report, other = tmp_path / "report.xlsx", tmp_path / "other.xlsx"
+    ledger("report", "r-3", "-o", str(report))
+    assert "one run" in ledger("undo", "r-3", "r-2", "--yes", "--from-report", str(report), code=2).stderr
+    record(ledger, "r-9", {"object_type": "note", "record_id": "n", "action": "create", "after": {"a": 1}})
+    ledger("project", "--once")
+    ledger("report", "r-9", "-o", str(other))
+    assert "not one of run r-1" in ledger("undo", "r-1", "--yes", "--from-report", str(other), code=2).stderr
+    ledger("undo", "r-3", "--yes", "--from-report", str(report))
+    assert state(ledger, "2") == {"name": "Bob", "city": "Rome"}
+
+
 def test_a_file_that_is_no_report_is_refused_with_its_line(ledger: Command, tmp_path: Path) -> None:
     report = tmp_path / "other.csv"
     report.write_text("a,b\n1,2\n")
