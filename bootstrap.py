@@ -15,6 +15,7 @@ from ledger.connectors.port import Connector
 from ledger.connectors.registry import Targets
 from ledger.domain.record import State
 from ledger.idempotency import IdempotencyKeys
+from ledger.saved_views import SavedViews
 from ledger.service import AccountLedger
 from ledger.store.database import Database
 from ledger.undo.request import Selection, UndoRequest
@@ -117,6 +118,10 @@ class Services:
     def tracker(self, account_id: UUID) -> Tracker:
         """The Activity Tracker: lists of runs."""
         return Tracker(self.database, account_id)
+
+    def saved_views(self, account_id: UUID) -> SavedViews:
+        """Names for filters of the tracker."""
+        return SavedViews(self.database, account_id)
 
     def activity(self, account_id: UUID) -> Activity:
         """Counts per day, user and template."""

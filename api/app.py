@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, Response, request
 from flask_smorest import Api
 
+from api.assets import add_assets
 from api.changes import changes
 from api.docs import docs
 from api.edited_reports import edited_reports
@@ -15,7 +16,7 @@ from api.errors import add_errors
 from api.health import health
 from api.logs import add_logs
 from api.metrics import add_metrics
-from api.pages import add_pages
+from api.pages.site import add_pages
 from api.paths import RawPaths, TextConverter
 from api.records import records
 from api.reports import reports
@@ -26,7 +27,8 @@ from bootstrap import Services
 from ledger.settings import Settings
 
 POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
 )
 _DESCRIPTION = (
     "Records what bulk tools change in business records, and tells it again. Send an API token as "
@@ -62,6 +64,7 @@ def create_app(services: Services, settings: Settings) -> Flask:
     app.register_blueprint(docs)
     _add_api(app)
     add_pages(app)
+    add_assets(app)
     app.after_request(_add_headers)
     app.wsgi_app = RawPaths(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -35,9 +35,20 @@ def _shown(text: bytes | None) -> str | None:
     return "null" if text == b"null" else plain(text)
 
 
-def instant(moment: datetime | None) -> str:
-    """A moment to the second, in UTC."""
-    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+def instant(moment: datetime | None, zone: tzinfo = UTC) -> str:
+    """A moment to the second, in a time zone. Years before 1000 and at the ends of the calendar too."""
+    if moment is None:
+        return ""
+    try:
+        there = moment.astimezone(zone)
+    except OverflowError:
+        there = moment.astimezone(UTC)
+    return there.replace(tzinfo=None, microsecond=0).isoformat(" ")
+
+
+def instant_utc(moment: datetime) -> str:
+    """The same in UTC, which it says."""
+    return instant(moment) + " UTC"
 
 
 def instant_exact(moment: datetime) -> str:

@@ -138,6 +138,6 @@ def test_pages_show_hostile_values_as_text(web: Web) -> None:
     for path in ("/", f"/runs/{run_id}", "/records?object_type=contact&record_id=%3Cscript%3Ealert(1)%3C/script%3E"):
         answer = web.client.get(path)
         assert answer.status_code == 200
-        assert "<script" not in answer.text
+        assert "<script>" not in answer.text  # our own scripts have an address
         assert 'href="javascript' not in answer.text
         assert "&lt;script&gt;" in answer.text

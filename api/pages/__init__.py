@@ -1,0 +1,1 @@
+"""The web pages, one module a page. Rendered on the server; everything reads and filters without JavaScript."""
