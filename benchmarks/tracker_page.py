@@ -47,7 +47,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "text in a common template": {"text": "phone"},
     "text in a rare template": {"text": "rare thing 7"},
     "text nowhere": {"text": "no such text"},
-    "text of a Run ID": {"text": "run-0000123"},
+    "text of a Run ID": {"text": "run-000012"},
     "object type, common": {"object_type": "contact"},
     "object type, rare": {"object_type": "ticket"},
     "template, common": {"template": "Format phones"},
