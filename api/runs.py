@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -152,8 +153,8 @@ def get_run(run_id: str) -> Response:
         row = services().tracker(identity.account_id).get_run(run_id)
     except NotFound as error:
         raise NotCaughtUp(f"Run {run_id} is recorded; the tracker shows it in a moment. Try again.") from error
-    document = row.as_dict() | {"accepted": run.accepted, "undone_by": list(undone_by(run))}
-    answer = json_answer(document | {"undo_under_way": run.undo_under_way})
+    row = replace(row, undone_by=undone_by(run), undo_under_way=run.undo_under_way)  # of its own events: never behind
+    answer = json_answer(row.as_dict() | {"accepted": run.accepted})
     if row.status != "running":
         answer.add_etag()
         answer.make_conditional(request)
@@ -163,8 +164,7 @@ def get_run(run_id: str) -> Response:
 def document_of(outcome: RunOutcome) -> dict[str, Any]:
     """A run as every interface gives it, from the run itself: the tracker may be behind."""
     run = outcome.run
-    more = {"position": outcome.position, "accepted": run.accepted, "undo_under_way": run.undo_under_way}
-    return _row(run, outcome.position).as_dict() | more
+    return _row(run, outcome.position).as_dict() | {"position": outcome.position, "accepted": run.accepted}
 
 
 def _row(run: Run, position: int | None) -> TrackerRow:
@@ -179,6 +179,7 @@ def _row(run: Run, position: int | None) -> TrackerRow:
         position=position or 0,
         undoes=run.undoes,
         undone_by=undone_by(run),
+        undo_under_way=run.undo_under_way,
     )
 
 
@@ -196,5 +197,5 @@ def _summary(account_id: UUID, outcome: RunOutcome) -> dict[str, Any]:
             row = services().tracker(account_id).get_run(outcome.run.run_id)
         except (NotCaughtUp, NotFound):
             return document | {"tally": None}
-        return row.as_dict() | {"accepted": 0, "undo_under_way": None}
+        return row.as_dict() | {"accepted": 0}
     return document

@@ -66,6 +66,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "days": {"from": "2026-01-02", "to": "2026-01-03"},
     "with failures": {"has_failures": "true"},
     "zero succeeded": {"zero_succeeded": "true"},
+    "undone": {"undo_state": "undone"},
     "several": {"object_type": "contact", "trigger": "automated", "has_failures": "true"},
     "several that hardly a run passes": {"kind": "recipe", "zero_succeeded": "true"},
 }

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from projections.tracker.view import RunQuery, TrackerRow
 
 LIMIT = 50
+UNDOES_SHOWN_MAX = 3
 COLUMNS = (
     "Run ID", "Started", "Status", "Mode", "Template", "Object", "App", "User", "Updated", "Created", "Deleted",
-    "Unmodified", "Other", "Failed",
+    "Unmodified", "Other", "Failed", "Undo",
 )  # fmt: skip
 
 
@@ -41,6 +42,7 @@ COLUMNS = (
 @click.option("--to", "started_to", type=INSTANT, metavar="INSTANT", help="Started before then.")
 @click.option("--has-failures/--no-failures", default=None, help="With, or without, failed changes.")
 @click.option("--zero-succeeded/--some-succeeded", default=None, help="Without, or with, succeeded changes.")
+@click.option("--undo-state", type=click.Choice(("none", "under_way", "undone")))
 @click.option("--sort", metavar="COLUMN", default="started_at", show_default=True)
 @click.option("--ascending", is_flag=True, help="Smallest first (default: largest, newest first).")
 @click.option("--limit", type=click.IntRange(min=1), help=f"At most so many (default: {LIMIT}; all with --ndjson).")
@@ -110,7 +112,7 @@ def _cells(row: TrackerRow) -> list[object]:
     return [
         row.run_id,
         shown_instant(row.started_at),
-        row.status,
+        "interrupted" if row.is_interrupted else row.status,
         what.kind if what.kind == "recipe" else what.mode,
         _name(what.recipe if what.kind == "recipe" else what.template),
         what.object_type,
@@ -122,13 +124,23 @@ def _cells(row: TrackerRow) -> list[object]:
         tally.unmodified,
         tally.other,
         tally.failed,
+        _undo(row),
     ]
+
+
+def _undo(row: TrackerRow) -> str | None:
+    """What undid the run, or is about to, or what it undoes itself."""
+    if row.undo_under_way:
+        return f"under way: {row.undo_under_way}"
+    if row.undone_by:
+        return f"undone by {', '.join(row.undone_by)}"
+    return f"undoes {', '.join(row.undoes[:UNDOES_SHOWN_MAX])}" if row.undoes else None
 
 
 def _facts(row: TrackerRow) -> Iterator[tuple[str, object]]:
     what = row.operation
     yield "Run ID", row.run_id
-    yield "Status", row.status
+    yield "Status", f"interrupted (ledger undo --resume {row.run_id})" if row.is_interrupted else row.status
     if row.error:
         yield "System error", f"{row.error.code}: {row.error.message}"
     yield "Kind", what.kind
@@ -151,6 +163,7 @@ def _facts(row: TrackerRow) -> Iterator[tuple[str, object]]:
     yield "Report", "yes: ledger report " + row.run_id if row.has_report else "none"
     yield "Undoes", ", ".join(row.undoes) or None
     yield "Undone by", ", ".join(row.undone_by) or None
+    yield "Undo under way", row.undo_under_way
     yield "Position", row.position
     yield "Details", what.details and what.details.decode()
 

@@ -9,8 +9,11 @@ from uuid import UUID
 
 import psycopg
 
+import bootstrap
 from ledger.domain.operation import App, Operation, Saved, User
 from ledger.service import AccountLedger
+from ledger.undo.refusals import UndoRefused
+from ledger.undo.request import UndoRequest
 from projections.runner import project_once
 from tests.examples import ndjson
 
@@ -37,8 +40,9 @@ def rows_of(owner_url: str, account_id: UUID, *, generations: dict[str, int] | N
     return found
 
 
-def record_history(ledger: AccountLedger, *, runs: int = 40, seed: int = 1) -> None:
-    """Runs of every kind with changes of every kind: previews, recipes with children, failures, running ones."""
+def record_history(ledger: AccountLedger, *, runs: int = 40, seed: int = 1, with_undos: bool = False) -> None:
+    """Runs of every kind with changes of every kind: previews, recipes with children, failures, running ones; today,
+    some of them are undone."""
     source = random.Random(seed)
     recipes: list[str] = []
     for number in range(runs):
@@ -65,6 +69,28 @@ def record_history(ledger: AccountLedger, *, runs: int = 40, seed: int = 1) -> N
             for _ in range(source.randrange(3)):
                 ledger.record_changes(run_id, [_some_changes(source)])
         _end(ledger, source, run_id, started_at)
+    if with_undos:
+        _undo_some(ledger, source)
+
+
+def _undo_some(ledger: AccountLedger, source: random.Random) -> None:
+    """Runs and recipes are undone, some undos undone again, some left as they are begun."""
+    undos = bootstrap.Services(ledger.store.recorder.database).undo(ledger.account_id)
+    ended = [run_id for run_id in _run_ids(ledger) if ledger.store.load_run(run_id).status != "running"]
+    for run_id in source.sample(ended, min(8, len(ended))):
+        try:
+            undo_id, _ = undos.begin(UndoRequest((run_id,)))
+        except UndoRefused:
+            continue
+        if source.random() < 0.8:
+            undos.carry_on(undo_id)
+            if source.random() < 0.3:
+                undos.undo(UndoRequest((undo_id,)))
+
+
+def _run_ids(ledger: AccountLedger) -> list[str]:
+    events = ledger.store.recorder.read_after(0, limit=100_000)
+    return [event.run_id for event in events if event.topic == "run-started"]
 
 
 def _some_changes(source: random.Random) -> bytes:

@@ -88,6 +88,8 @@ class RunSchema(StatusSchema):
     has_report = Boolean()
     undoes = List(String())
     undone_by = List(String())
+    is_interrupted = Boolean(**described("An undo that runs no more and waits to be resumed."))
+    undo_state = String(**described("none, under_way or undone."))
     undo_under_way = String(allow_none=True, **described("The undo of this run that is under way."))
     position = Integer(allow_none=True)
     links = Dict(keys=String(), values=String())

@@ -10,7 +10,7 @@ from ledger.wire.fields import INTEGER_MAX, Choice, Instant, RunId, Text, refuse
 from ledger.wire.runs import StrictSchema
 from projections.run_changes.view import PAGE_LIMIT_MAX
 from projections.tracker.query_text import TEXT_CHARACTERS_MAX
-from projections.tracker.view import PAGE_SIZE_MAX, SORTS
+from projections.tracker.view import PAGE_SIZE_MAX, SORTS, UNDO_STATES
 
 
 class WholeNumber(fields.Field[int]):
@@ -71,6 +71,7 @@ class RunsQuery(ReadQuery):
     status = Choice("running", "finished", "failed")
     has_failures = Flag()
     zero_succeeded = Flag()
+    undo_state = Choice(*UNDO_STATES)
     from_ = fields.String(data_key="from", metadata={"description": "A day (UTC) or an RFC 3339 instant, included."})
     to = fields.String(metadata={"description": "A day (UTC, included) or an RFC 3339 instant (not included)."})
     sort = Choice(*SORTS)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from ledger.errors import Conflict, InputError, NotPermitted, Problem
+from ledger.errors import Conflict, InputError, LedgerError, NotPermitted, Problem
 from ledger.store.database import Database
 
-LEASE_S = 120
-"""A process that has not reported for so long has died: another may resume its undo."""
+LEASE_S, RENEW_S = 6.0, 1.5
+"""A process that has not renewed its lease for so long has died: the undo is interrupted, and another may resume it."""
 
 
 class ApprovalNeeded(NotPermitted):
@@ -69,12 +72,39 @@ class Approvals(NamedTuple):
             )  # fmt: skip
 
 
+def lease_purpose(undo_id: str) -> str:
+    """The purpose of the lease that a process has while it carries out an undo."""
+    return f"undo/{undo_id}"
+
+
 class Hold:
-    """One process carries out an undo at a time: a lease, renewed after each batch, and the wish to cancel."""
+    """One process carries out an undo at a time: a lease, renewed while it works, and the wish to cancel."""
 
     def __init__(self, database: Database, account_id: UUID, undo_id: str) -> None:
         self._database, self._account_id, self._undo_id = database, account_id, undo_id
-        self._values = {"purpose": f"undo/{undo_id}", "holder": str(uuid4()), "lease_s": LEASE_S}
+        self._values = {"purpose": lease_purpose(undo_id), "holder": str(uuid4()), "lease_s": LEASE_S}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Has the lease within this, renewed from a thread of its own: a batch may take any time, a target that
+        throttles too. Raises Conflict where another process has it."""
+        self.take()
+        done = Event()
+        thread = Thread(target=self._renew_until, args=(done,), name=f"hold-{self._undo_id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            self.release()
+
+    def _renew_until(self, done: Event) -> None:
+        while not done.wait(RENEW_S):
+            try:
+                self.take()
+            except LedgerError:
+                continue  # whoever carries the undo out takes the lease after each batch too, and is told there
 
     def take(self) -> None:
         """Takes or renews the lease. Raises Conflict where another process has it."""

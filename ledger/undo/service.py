@@ -123,11 +123,8 @@ class AccountUndo:
         if run.status != "running":
             return self.result(undo_id)
         hold = Hold(self._database, self.account_id, undo_id)
-        hold.take()
-        try:
+        with hold.kept():
             return self._carry_on(undo_id, hold, on_progress)
-        finally:
-            hold.release()
 
     resume = carry_on
 
@@ -259,13 +256,14 @@ class AccountUndo:
             run_id=undo_id, operation=operation, started_at=now, timestamp=now,
             undoes=tuple(dict.fromkeys([*request.runs, *ids])),
         )  # fmt: skip
+        recipes = self._recipes(request)
         if aborted is not None:
             run.finish(now, now, _outcome_text(aborted, listed=True))
         else:
-            for member in group:
+            for member in [*group, *recipes]:
                 member.begin_undo(undo_id, now)
         try:
-            self._append([run, *group])
+            self._append([run, *group, *recipes])
         except IntegrityError:
             return False
         return True
@@ -338,7 +336,8 @@ class AccountUndo:
             result.status = "partial" if result.applied.count else "nothing_applied"
             result.facts = {**result.facts, "cancelled": True}
         is_part = was_cancelled or request.since is not None
-        whole = set() if is_part else {member.run_id for member in group} - unsettled
+        ids = [member.run_id for member in group]
+        whole = set() if is_part else set(ids) - unsettled
         if whole and request.selection != EVERYTHING:
             whole -= self._left(request, group)
         for _ in range(CONTENTION_RETRIES):
@@ -349,15 +348,27 @@ class AccountUndo:
             for member in members:
                 is_whole = member.run_id in whole and _changed_anything(member)
                 member.end_undo(run.run_id, is_whole=is_whole, timestamp=now)
-            reversed_runs = self._reverse(run, members, members_by_id={m.run_id: m for m in members}, now=now)
+            recipes = self._recipes(request)
+            for recipe in recipes:
+                recipe.end_undo(run.run_id, is_whole=bool(whole) and whole.issuperset(ids), timestamp=now)
+            reversed_runs = self._reverse(
+                run, members, members_by_id={m.run_id: m for m in [*members, *recipes]}, now=now
+            )
             if not result.applied.count or request.since is not None:
                 reversed_runs = []
             try:
-                result.position = self._append([ended, *members, *reversed_runs])
+                result.position = self._append([ended, *members, *recipes, *reversed_runs])
                 return
             except IntegrityError:
                 continue
         raise Conflict(f"The runs of undo {run.run_id} are being changed by others at this moment. Resume it.")
+
+    def _recipes(self, request: UndoRequest) -> list[Run]:
+        """The recipes that were named: they tell of the undo of their children."""
+        if request.since is not None:
+            return []
+        named = [run for run_id in request.runs if (run := self.store.find_run(run_id)) is not None]
+        return [run for run in named if run.operation.kind == "recipe"]
 
     def _reverse(self, run: Run, members: Sequence[Run], *, members_by_id: dict[str, Run], now: datetime) -> list[Run]:
         """The runs that undone undos had undone: they can be undone again."""

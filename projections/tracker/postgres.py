@@ -22,6 +22,7 @@ from ledger.errors import InputError, NotFound, Problem
 from ledger.store.database import Database
 from ledger.store.mapper import decode_shape
 from ledger.store.shapes import RunStartedShape
+from ledger.undo.guards import lease_purpose
 from projections.tracker.cursor import Place, bad_cursor, format_cursor, parse_cursor
 from projections.tracker.projection import fold_case
 from projections.tracker.question.postgres import RUN_COLUMNS, WALK, Question, Statement
@@ -52,6 +53,7 @@ _FACET_VALUES = """
     ORDER BY folded, value LIMIT %s
 """
 _GET = sql.SQL("SELECT {} FROM tracker t WHERE account_id = %s AND generation = %s AND run_id = %s").format(RUN_COLUMNS)
+_HELD = "SELECT purpose FROM leases WHERE account_id = %s AND purpose = ANY(%s) AND expires_at > clock_timestamp()"
 _FAULT = msgspec.json.Decoder(SystemFault)
 
 
@@ -92,6 +94,7 @@ class Tracker:
             elif place is None:
                 counted, is_cut = _one(connection, question.count())
                 place = Place((), max(min(counted, TOTAL_MAX), len(rows)), is_cut or counted > TOTAL_MAX)
+            rows = self._with_interruptions(connection, rows)
         return RunPage(
             rows,
             None if following is None else format_cursor(query, place._replace(key=following)),
@@ -104,12 +107,13 @@ class Tracker:
         with self._database.transaction(self._account_id) as connection:
             generation = live_generation(connection, self._account_id, NAME)
             found = connection.execute(_GET, (self._account_id, generation, run_id.replace("\0", "\ufffd"))).fetchone()
-        if found is None:
+            rows = self._with_interruptions(connection, [] if found is None else [_row(found)])
+        if not rows:
             raise NotFound(
                 f"The tracker has no run {run_id}. A run sent just now appears in a moment; wait for its position.",
                 run_id=run_id,
             )
-        return _row(found)
+        return rows[0]
 
     def children(self, recipe_run_id: str) -> Iterator[TrackerRow]:
         """The runs of a recipe, in the order they started, previews too."""
@@ -129,6 +133,15 @@ class Tracker:
             generation = live_generation(connection, self._account_id, NAME)
             parameters = (self._account_id, generation, facet, FACET_VALUES_MAX)
             return [value for (value,) in connection.execute(_FACET_VALUES, parameters)]
+
+    def _with_interruptions(self, connection: Connection[Any], rows: list[TrackerRow]) -> list[TrackerRow]:
+        """The rows, with undos that nobody carries out marked: no event tells that a process died."""
+        running = [lease_purpose(row.run_id) for row in rows if row.undoes and row.status == "running"]
+        if not running:
+            return rows
+        held = {purpose for (purpose,) in connection.execute(_HELD, (self._account_id, running))}
+        idle = set(running) - held
+        return [replace(row, is_interrupted=True) if lease_purpose(row.run_id) in idle else row for row in rows]
 
     def _texts_of(self, connection: Connection[Any], generation: int, query: RunQuery) -> dict[str, list[str]]:
         """Facet to its values that the query's text stands in."""
@@ -166,9 +179,8 @@ def _cut(found: list[tuple[Any, ...]], page_size: int, keys: int) -> tuple[list[
 
 
 def _row(found: tuple[Any, ...]) -> TrackerRow:
-    run_id, facts, finished_at, status, updated, created, deleted, unmodified, other, failed, error, position = found[
-        :12
-    ]
+    run_id, facts, finished_at, status, updated, created, deleted, unmodified, other, failed = found[:10]
+    error, position, undone_by, undo_under_way = found[10:14]
     start = decode_shape("run-started", facts)
     assert isinstance(start, RunStartedShape)
     return TrackerRow(
@@ -181,6 +193,8 @@ def _row(found: tuple[Any, ...]) -> TrackerRow:
         error=None if error is None else _FAULT.decode(error),
         position=position,
         undoes=start.undoes,
+        undone_by=(undone_by,) if undone_by else (),
+        undo_under_way=undo_under_way or None,
     )
 
 

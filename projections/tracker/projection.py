@@ -11,7 +11,16 @@ import msgspec
 from ledger.domain.operation import Operation, Saved
 from ledger.domain.run import Status
 from ledger.domain.tally import Tally
-from ledger.store.shapes import ChangesRecordedShape, RunFailedShape, RunFinishedShape, RunStartedShape
+from ledger.store.shapes import (
+    ChangesRecordedShape,
+    RunFailedShape,
+    RunFinishedShape,
+    RunStartedShape,
+    Shape,
+    UndoBegunShape,
+    UndoEndedShape,
+    UndoReversedShape,
+)
 from projections.events.batch import Batch, indexable
 
 _ENCODER = msgspec.json.Encoder()
@@ -32,6 +41,9 @@ class RunDelta:
     finished_at: datetime | None = None
     error: bytes | None = None
     """JSON of code and message."""
+    undone_by: str | None = None
+    """Set, to a Run ID or to nothing, where that changed in this batch; so with the next one."""
+    undo_under_way: str | None = None
 
 
 class TouchedType(NamedTuple):
@@ -80,10 +92,23 @@ def fold(batch: Batch) -> TrackerRows:
         elif isinstance(shape, RunFailedShape):
             delta.status, delta.finished_at = "failed", shape.finished_at
             delta.error = _ENCODER.encode({"code": shape.code, "message": shape.message})
+        else:
+            _take_undo(delta, shape)
     for run_id, object_type in {(change.row.run_id, change.shape.object_type) for change in batch.changes}:
         if object_type:
             _touch(rows, batch, run_id, object_type)
     return rows
+
+
+def _take_undo(delta: RunDelta, shape: Shape) -> None:
+    """What an event tells of undos of the run; nothing if it is of another kind."""
+    if isinstance(shape, UndoBegunShape):
+        delta.undo_under_way = shape.undo_run_id
+    elif isinstance(shape, UndoEndedShape):
+        delta.undo_under_way = ""
+        delta.undone_by = shape.undo_run_id if shape.is_whole else delta.undone_by
+    elif isinstance(shape, UndoReversedShape):
+        delta.undone_by = ""
 
 
 def shown_saved(saved: Saved | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger.errors import InputError, Problem
 from ledger.wire.changes import parse_instant
-from projections.tracker.view import PAGE_SIZE_MAX, SORTS, RunQuery
+from projections.tracker.view import PAGE_SIZE_MAX, SORTS, UNDO_STATES, RunQuery
 
 TEXT_CHARACTERS_MAX = 1_024
 
@@ -113,6 +113,7 @@ _READERS: dict[str, Reader] = {
     "status": _choice("status", "running", "finished", "failed"),
     "has_failures": _flag("has_failures"),
     "zero_succeeded": _flag("zero_succeeded"),
+    "undo_state": _choice("undo_state", *UNDO_STATES),
     "from": _instant("started_from"),
     "to": _instant("started_to", day_offset=1),
     "sort": _choice("sort", *SORTS),

@@ -26,6 +26,9 @@ Sort = Literal[
 ]  # fmt: skip
 SORTS: tuple[Sort, ...] = Sort.__args__  # type: ignore[attr-defined]
 
+UndoState = Literal["none", "under_way", "undone"]
+UNDO_STATES: tuple[UndoState, ...] = UndoState.__args__  # type: ignore[attr-defined]
+
 Facet = Literal["template", "object_type", "app", "module", "user"]
 FACETS: tuple[Facet, ...] = Facet.__args__  # type: ignore[attr-defined]
 """What drop-downs offer: the distinct values of these."""
@@ -70,6 +73,7 @@ class RunQuery:
     """The instant where started_at ends, not included."""
     has_failures: bool | None = None
     zero_succeeded: bool | None = None
+    undo_state: UndoState | None = None
     sort: Sort = "started_at"
     descending: bool = True
     """Ties are ordered by started_at and Run ID, in the same direction."""
@@ -94,6 +98,11 @@ class TrackerRow:
     """The last position that changed this row."""
     undoes: tuple[str, ...] = ()
     undone_by: tuple[str, ...] = ()
+    """The undo that took the run back; nothing where it stands, or only a part was undone."""
+    undo_under_way: str | None = None
+    """The undo that has begun and not ended."""
+    is_interrupted: bool = False
+    """Of an undo: it has not ended, and no process carries it out. It waits to be resumed."""
 
     @property
     def stamp_run_id(self) -> str:
@@ -104,6 +113,11 @@ class TrackerRow:
     def duration_s(self) -> float | None:
         """Seconds from start to end; None while it runs."""
         return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def undo_state(self) -> UndoState:
+        """What became of the run."""
+        return "under_way" if self.undo_under_way else "undone" if self.undone_by else "none"
 
     @property
     def is_preview(self) -> bool:
@@ -142,6 +156,9 @@ class TrackerRow:
             "has_report": self.has_report,
             "undoes": list(self.undoes),
             "undone_by": list(self.undone_by),
+            "undo_under_way": self.undo_under_way,
+            "undo_state": self.undo_state,
+            "is_interrupted": self.is_interrupted,
             "position": self.position,
             "links": self._links(),
         }

@@ -47,7 +47,7 @@ class Broken:
 def test_rebuilt_rows_equal_the_live_ones_and_the_old_ones_go(database: DatabaseUrls) -> None:
     with a_ledger(database.service_url) as ledger:
         store, account = ledger.store.recorder.database, ledger.account_id
-        record_history(ledger)
+        record_history(ledger, with_undos=True)
         project(ledger, batch_events=23)
         live = rows_of(database.owner_url, account)
         assert [rebuild(store, account, name, batch_events=50) for name in PROJECTION_NAMES] == [2, 2, 2, 2]

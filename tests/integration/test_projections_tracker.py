@@ -7,20 +7,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+import migrations
+from api.runs import undone_by
+from bootstrap import Services
 from ledger.domain.operation import Operation
 from ledger.embedded import DatabaseUrls
 from ledger.errors import InputError, NotFound
 from ledger.service import AccountLedger
 from ledger.store.mapper import decode_record, is_record_topic
+from ledger.undo.request import Selection, UndoRequest
 from projections.activity.postgres import Activity
 from projections.tracker.postgres import Tracker
-from projections.tracker.view import SORTS, TOTAL_MAX, Limits, RunQuery, TrackerRow
-from tests.examples import a_ledger, an_operation, changes
-from tests.projected import BEGAN, project, record_history
+from projections.tracker.view import SORTS, TOTAL_MAX, UNDO_STATES, Limits, RunQuery, TrackerRow
+from tests.examples import a_change, a_ledger, an_operation, changes, record
+from tests.projected import BEGAN, project, record_history, rows_of
 
 QUESTIONS = 300
 Rows = list[TrackerRow]
@@ -37,7 +43,7 @@ def tracker_of(ledger: AccountLedger, limits: Limits | None = None) -> Tracker:
 
 
 def test_pages_are_what_a_plain_list_of_all_runs_gives(ledger: AccountLedger) -> None:
-    record_history(ledger, runs=80)
+    record_history(ledger, runs=80, with_undos=True)
     project(ledger)
     tracker, source = tracker_of(ledger), random.Random(7)
     rows = list(_all_rows(ledger))
@@ -111,14 +117,78 @@ def test_every_column_sorts_with_ties_in_order_of_time_and_run_id(ledger: Accoun
 
 
 def test_row_is_the_run_as_its_own_events_tell_it(ledger: AccountLedger) -> None:
-    record_history(ledger, runs=30)
+    record_history(ledger, runs=30, with_undos=True)
     project(ledger)
+    states = set()
     for row in _all_rows(ledger):
         run = ledger.store.load_run(row.run_id)
+        assert (row.undoes, row.undone_by, row.undo_under_way) == (run.undoes, undone_by(run), run.undo_under_way)
+        states.add(row.undo_state)
         if run.operation.kind == "recipe":
             continue
         told = (run.operation, run.started_at, run.finished_at, run.status, run.tally, run.error)
         assert (row.operation, row.started_at, row.finished_at, row.status, row.tally, row.error) == told
+    assert states == set(UNDO_STATES)
+
+
+def test_undone_recipe_and_its_children_tell_so_until_the_undo_is_undone(ledger: AccountLedger) -> None:
+    ledger.start_run(Operation(kind="recipe"), run_id="weekly")
+    for number in (1, 2):
+        record(ledger, f"child-{number}", [a_change(number)], recipe_run_id="weekly")
+    ledger.finish_run("weekly")
+    project(ledger)
+    tracker, undos = tracker_of(ledger), Services(ledger.store.recorder.database).undo(ledger.account_id)
+
+    def states() -> dict[str, str]:
+        project(ledger)
+        return {row.run_id: row.undo_state for row in _all_rows(ledger)}
+
+    undo_id, _ = undos.begin(UndoRequest(("weekly",)))
+    assert states() == dict.fromkeys(("weekly", "child-1", "child-2"), "under_way") | {undo_id: "none"}
+    assert (tracker.get_run("weekly").undo_under_way, tracker.get_run(undo_id).is_interrupted) == (undo_id, True)
+    undos.carry_on(undo_id)
+    assert states() == dict.fromkeys(("weekly", "child-1", "child-2"), "undone") | {undo_id: "none"}
+    undone = tracker.list_runs(RunQuery(undo_state="undone"))
+    assert {row.run_id: row.undone_by for row in undone.rows} == dict.fromkeys(
+        ("weekly", "child-1", "child-2"), (undo_id,)
+    )
+    redo_id = undos.undo(UndoRequest((undo_id,))).undo_id
+    assert states() == dict.fromkeys(("weekly", "child-1", "child-2", redo_id), "none") | {undo_id: "undone"}
+    assert undos.undo(UndoRequest(("weekly",))).status == "completed"
+
+
+def test_undo_of_a_part_leaves_run_and_recipe_as_they_are(ledger: AccountLedger) -> None:
+    ledger.start_run(Operation(kind="recipe"), run_id="weekly")
+    record(ledger, "child", [a_change(1), a_change(2)], recipe_run_id="weekly")
+    undos = Services(ledger.store.recorder.database).undo(ledger.account_id)
+    first = changes_of(ledger, "child")[0]
+    undos.undo(UndoRequest(("weekly",), selection=Selection(records=frozenset({first}))))
+    project(ledger)
+    assert {row.undo_state for row in _all_rows(ledger)} == {"none"}
+    undo_id = undos.undo(UndoRequest(("weekly",))).undo_id
+    project(ledger)
+    assert tracker_of(ledger).get_run("weekly").undone_by == (undo_id,)
+
+
+def changes_of(ledger: AccountLedger, run_id: str) -> list[tuple[str, str]]:
+    """The records that a run changed."""
+    events = [event for event in ledger.store.recorder.read_after(0, limit=1_000) if event.run_id == run_id]
+    found = [decode_record(event) for event in events if is_record_topic(event.topic)]
+    return [(event.object_type, event.record_id or "") for event in found]
+
+
+def test_rows_filled_before_the_columns_were_there_are_mended_by_the_migration(
+    ledger: AccountLedger, database: DatabaseUrls
+) -> None:
+    record_history(ledger, runs=40, with_undos=True)
+    project(ledger)
+    filled = rows_of(database.owner_url, ledger.account_id)["tracker"]
+    assert any('"undo_state": "undone"' in row for row in filled)
+    source = (Path(migrations.__file__).parent / "0004_undo_state.sql").read_text()
+    with psycopg.connect(database.owner_url) as connection:
+        connection.execute("UPDATE tracker SET undone_by = '', undo_under_way = ''")
+        connection.execute(source[source.index("WITH told") :])
+    assert rows_of(database.owner_url, ledger.account_id)["tracker"] == filled
 
 
 def test_recipe_shows_the_sum_of_its_children(ledger: AccountLedger) -> None:
@@ -231,6 +301,7 @@ def _a_question(source: random.Random) -> RunQuery:
         "started_to": (BEGAN + timedelta(hours=source.randrange(200)),),
         "has_failures": (True, False),
         "zero_succeeded": (True, False),
+        "undo_state": UNDO_STATES,
     }
     asked = {name: source.choice(choices[name]) for name in source.sample(sorted(choices), source.randrange(4))}
     return RunQuery(
@@ -272,6 +343,7 @@ def _matches(row: TrackerRow, types: set[str], query: RunQuery) -> bool:
             query.started_to is None or row.started_at < query.started_to,
             query.has_failures in (None, row.tally.failed > 0),
             query.zero_succeeded in (None, row.tally.succeeded == 0),
+            query.undo_state in (None, row.undo_state),
         )
     )
 

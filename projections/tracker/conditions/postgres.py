@@ -23,6 +23,7 @@ _COLUMN_OF_FILTER = {
     "trigger": "trigger",
     "status": "status",
     "recipe_run_id": "recipe_run_id",
+    "undo_state": "undo_state",
 }
 _MODES = {"update": (False,), "preview": (True,), "all": (False, True)}
 _TYPE: LiteralString = (

@@ -22,26 +22,31 @@ from projections.tracker.projection import (
 _ADD = """
     INSERT INTO tracker (account_id, generation, run_id, preview, kind, trigger, app, module, object_type, template,
         user_shown, recipe, recipe_run_id, started_at, facts, position, updated, created, deleted, unmodified, other,
-        failed, status, finished_at, error)
+        failed, status, finished_at, error, undone_by, undo_under_way)
     SELECT %s, %s, run_id, preview, kind, trigger, app, module, object_type, template, user_shown, recipe,
         recipe_run_id, started_at, facts, position, updated, created, deleted, unmodified, other, failed,
-        coalesce(status, 'running'), coalesce(finished_at, 'infinity'), error
+        coalesce(status, 'running'), coalesce(finished_at, 'infinity'), error, coalesce(undone_by, ''),
+        coalesce(undo_under_way, '')
     FROM unnest(%s::text[], %s::boolean[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
         %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[],
-        %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::bytea[])
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::bytea[],
+        %s::text[], %s::text[])
         AS added (run_id, preview, kind, trigger, app, module, object_type, template, user_shown, recipe,
         recipe_run_id, started_at, facts, position, updated, created, deleted, unmodified, other, failed, status,
-        finished_at, error)
+        finished_at, error, undone_by, undo_under_way)
 """
 _UPDATE = """
     UPDATE tracker AS known SET position = added.position, updated = known.updated + added.updated,
         created = known.created + added.created, deleted = known.deleted + added.deleted,
         unmodified = known.unmodified + added.unmodified, other = known.other + added.other,
         failed = known.failed + added.failed, status = coalesce(added.status, known.status),
-        finished_at = coalesce(added.finished_at, known.finished_at), error = coalesce(added.error, known.error)
+        finished_at = coalesce(added.finished_at, known.finished_at), error = coalesce(added.error, known.error),
+        undone_by = coalesce(added.undone_by, known.undone_by),
+        undo_under_way = coalesce(added.undo_under_way, known.undo_under_way)
     FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-        %s::bigint[], %s::text[], %s::timestamptz[], %s::bytea[])
-        AS added (run_id, position, updated, created, deleted, unmodified, other, failed, status, finished_at, error)
+        %s::bigint[], %s::text[], %s::timestamptz[], %s::bytea[], %s::text[], %s::text[])
+        AS added (run_id, position, updated, created, deleted, unmodified, other, failed, status, finished_at, error,
+        undone_by, undo_under_way)
     WHERE known.account_id = %s AND known.generation = %s AND known.run_id = added.run_id
 """
 _ADD_TYPES = """
@@ -129,6 +134,8 @@ def _moved(delta: RunDelta) -> tuple[Any, ...]:
         delta.status,
         delta.finished_at,
         delta.error,
+        delta.undone_by,
+        delta.undo_under_way,
     )
 
 

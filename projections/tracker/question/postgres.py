@@ -25,7 +25,7 @@ from projections.tracker.view import TOTAL_MAX, Limits, RunQuery, Sort
 
 RUN_COLUMNS = sql.SQL(
     "t.run_id, t.facts, nullif(t.finished_at, 'infinity') AS finished_at, t.status, t.updated, t.created, t.deleted,"
-    " t.unmodified, t.other, t.failed, t.error, t.position"
+    " t.unmodified, t.other, t.failed, t.error, t.position, t.undone_by, t.undo_under_way"
 )
 WALK = "SET LOCAL enable_sort = off; SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0"
 """For the transaction of every question: where an index has the order, it is walked. The planner cannot see that of
