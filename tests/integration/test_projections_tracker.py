@@ -184,7 +184,7 @@ def test_rows_filled_before_the_columns_were_there_are_mended_by_the_migration(
     project(ledger)
     filled = rows_of(database.owner_url, ledger.account_id)["tracker"]
     assert any('"undo_state": "undone"' in row for row in filled)
-    source = (Path(migrations.__file__).parent / "0004_undo_state.sql").read_text()
+    source = (Path(migrations.__file__).parent / "0005_undo_state.sql").read_text()
     with psycopg.connect(database.owner_url) as connection:
         connection.execute("UPDATE tracker SET undone_by = '', undo_under_way = ''")
         connection.execute(source[source.index("WITH told") :])
