@@ -2,6 +2,7 @@
 # Needs only make and Python 3.11 or later; the rest is installed into .venv from PyPI.
 
 PYTHON ?= python3
+WORKERS ?= logical
 BIN := .venv/bin
 STAMP := .venv/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -33,7 +34,7 @@ lock: $(STAMP) ## write requirements.lock again from setup.cfg
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
 
 test: $(STAMP) ## run the tests, but not the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist worksteal
 
 test-long: $(STAMP) ## run the long tests
 	$(BIN)/python -m pytest -m long

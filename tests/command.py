@@ -39,7 +39,7 @@ class Command:
     """`ledger` on one database: an embedded home, or the URLs of a shared one."""
 
     def __init__(self, *, home: Path | None = None, urls: DatabaseUrls | None = None) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "COLUMNS"))}
         chosen = {"LEDGER_HOME": str(home)} if home else {}
         if urls:
             chosen |= {"LEDGER_DATABASE_URL": urls.service_url, "LEDGER_OWNER_URL": urls.owner_url}
