@@ -15,13 +15,21 @@ from ledger.connectors.port import Connector
 from ledger.connectors.registry import Targets
 from ledger.domain.record import State
 from ledger.idempotency import IdempotencyKeys
+from ledger.jobs.queue import AccountJobs, job_counts
+from ledger.jobs.worker import Worker
+from ledger.notifications.delivering import Delivery, DeliveryOptions
+from ledger.notifications.rules import Rules
+from ledger.notifications.smtp import PORTS as MAIL_PORTS
+from ledger.notifications.smtp import Mailer, MailServer
 from ledger.saved_views import SavedViews
 from ledger.service import AccountLedger
+from ledger.settings import Settings
 from ledger.store.database import Database
 from ledger.undo.request import Selection, UndoRequest
 from ledger.undo.service import AccountUndo
 from projections.activity.postgres import Activity
 from projections.families import Families
+from projections.notifying.reading import NotifiedRuns
 from projections.progress import WAIT_S, Lag, lag, wait_for
 from projections.rebuild import OnProgress, rebuild
 from projections.records.reading import Records
@@ -127,6 +135,32 @@ class Services:
         """Counts per day, user and template."""
         return Activity(self.database, account_id)
 
+    def notification_rules(self, account_id: UUID) -> Rules:
+        """Who is told of runs that end, by e-mail or webhook."""
+        return Rules(self.database, account_id)
+
+    def jobs(self, account_id: UUID) -> AccountJobs:
+        """The background work of one account: what waits, what is dead."""
+        return AccountJobs(self.database, account_id)
+
+    def job_counts(self) -> list[tuple[str, str, int]]:
+        """(kind, state, number) over all accounts, of jobs that wait or are dead."""
+        return job_counts(self.database)
+
+    def delivery(self, settings: Settings) -> Delivery:
+        """What sends notifications."""
+        options = DeliveryOptions(
+            base_url=settings.base_url,
+            report_bytes_max=settings.mail_report_bytes_max,
+            mails_per_minute=settings.mails_per_minute,
+            allow_private=settings.webhook_private == "allow",
+        )
+        return Delivery(self.database, NotifiedRuns(self.database), options, mailer=_mailer(settings))
+
+    def worker(self, settings: Settings) -> Worker:
+        """A worker that does the jobs of all accounts."""
+        return Worker(self.database, self.delivery(settings).handlers())
+
     def follower(self) -> Follower:
         """A worker that keeps the projections of all accounts at the head of their logs."""
         return Follower(self.database)
@@ -167,3 +201,17 @@ def connect(service_url: str, *, pool_size_max: int = 10, flush_each_commit: boo
         given = conninfo_to_dict(service_url)
         service_url = make_conninfo(service_url, options=f"{given.get('options') or ''} -c synchronous_commit=off")
     return Services(Database(service_url, pool_size_max=pool_size_max).open())
+
+
+def _mailer(settings: Settings) -> Mailer | None:
+    if settings.smtp_host is None or settings.smtp_from is None:
+        return None
+    server = MailServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port or MAIL_PORTS[settings.smtp_security],
+        security=settings.smtp_security,
+        sender=settings.smtp_from,
+        user=settings.smtp_user,
+        password=settings.smtp_password,
+    )
+    return Mailer(server)

@@ -41,19 +41,22 @@ class LagCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         behind = GaugeMetricFamily("ledger_projection_behind", "Events not yet in the view.", labels=["projection"])
         stopped = GaugeMetricFamily("ledger_projection_stopped", "Accounts whose view stands.", labels=["projection"])
+        jobs = GaugeMetricFamily("ledger_jobs", "Jobs that wait or are dead.", labels=["kind", "state"])
         reachable = GaugeMetricFamily("ledger_database_up", "1 where the database answers.")
         worst: dict[str, tuple[int, int]] = {}
         try:
             for each in self._services.lag():
                 most, failures = worst.get(each.projection, (0, 0))
                 worst[each.projection] = (max(most, each.behind), failures + (each.failure is not None))
+            for kind, state, number in self._services.job_counts():
+                jobs.add_metric([kind, state], number)
             reachable.add_metric([], 1)
         except LedgerError:
             reachable.add_metric([], 0)
         for name, (most, failures) in worst.items():
             behind.add_metric([name], most)
             stopped.add_metric([name], failures)
-        yield from (behind, stopped, reachable)
+        yield from (behind, stopped, jobs, reachable)
 
 
 def add_metrics(app: Flask, services: Services) -> None:

@@ -1,4 +1,4 @@
-"""`ledger serve`: API, pages and projections in one process, ended cleanly by SIGTERM or SIGINT."""
+"""`ledger serve`: API, pages, projections and jobs in one process, ended cleanly by SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -31,9 +31,15 @@ _log = structlog.get_logger("api.serve")
 
 
 def serve(
-    services: Services, settings: Settings, *, follow: bool = True, on_ready: Callable[[str], None] = lambda _: None
+    services: Services,
+    settings: Settings,
+    *,
+    follow: bool = True,
+    work: bool = True,
+    on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT: then no new connection, what runs is finished, the follower's batch too.
+    """Serves until SIGTERM or SIGINT: then no new connection, what runs is finished, the follower's batch and the
+    worker's jobs too.
 
     `on_ready` is told the URL once connections are accepted.
     """
@@ -42,7 +48,9 @@ def serve(
     sockets: dict[int, Any] = {}
     server = _listen(create_app(services, settings), settings, sockets)
     bootstrap.tune_process()
-    with _signals(stopping), _follower(services, stopping if follow else None):
+    beside: dict[str, Callable[[Event], None]] = {"follower": services.follower().follow} if follow else {}
+    beside |= {"worker": services.worker(settings).work} if work else {}
+    with _signals(stopping), _beside(stopping, beside):
         address = f"http://{_shown(settings.host)}:{_port(server)}"
         _log.info("serving", url=address, follow=follow)
         on_ready(address)
@@ -97,18 +105,17 @@ def _close_idle(sockets: dict[int, Any]) -> int:
 
 
 @contextmanager
-def _follower(services: Services, stopping: Event | None) -> Iterator[None]:
-    """The projections of all accounts, in a thread of their own."""
-    if stopping is None:
-        yield
-        return
-    thread = Thread(target=services.follower().follow, args=(stopping,), name="follower")
-    thread.start()
+def _beside(stopping: Event, loops: dict[str, Callable[[Event], None]]) -> Iterator[None]:
+    """What goes on beside the server, each in a thread of its own, until `stopping` is set."""
+    threads = [Thread(target=loop, args=(stopping,), name=name) for name, loop in loops.items()]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stopping.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 @contextmanager

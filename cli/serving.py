@@ -11,10 +11,11 @@ from cli.session import open_session
 @click.option("--host", metavar="ADDRESS", help="Where to listen (default: 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65_535), help="At which port (default: 8321).")
 @click.option("--follow/--no-follow", default=True, help="Whether this process also keeps the views up to date.")
+@click.option("--work/--no-work", default=True, help="Whether this process also sends e-mails and webhooks.")
 @click.pass_context
-def serve(ctx: click.Context, /, host: str | None, port: int | None, follow: bool) -> None:
-    """Serve the API, the page and, in the same process, the projections, until SIGTERM or Ctrl-C."""
+def serve(ctx: click.Context, /, host: str | None, port: int | None, follow: bool, work: bool) -> None:
+    """Serve the API, the page and, in the same process, the projections and the jobs, until SIGTERM or Ctrl-C."""
     from api.serve import serve as serve_api
 
     with open_session(ctx, settings={"host": host, "port": port}) as session:
-        serve_api(session.services, session.settings, follow=follow)
+        serve_api(session.services, session.settings, follow=follow, work=work)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from ledger.errors import InputError, Problem
@@ -45,6 +45,21 @@ class Settings:
     """Where the client finds the service."""
     token: str | None = field(default=None, repr=False)
     """The client's API token."""
+    base_url: str | None = None
+    """Where people find the service's pages: for links in notifications and for signing in."""
+    smtp_host: str | None = None
+    smtp_port: int | None = None
+    """None: the usual one for smtp_security."""
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: str | None = field(default=None, repr=False)
+    smtp_from: str | None = None
+    mail_report_bytes_max: int = 5_000_000
+    """A larger report is not attached."""
+    mails_per_minute: int = 60
+    """Of one account."""
+    webhook_private: Literal["refuse", "allow"] = "refuse"
+    """Whether webhooks may go to private addresses and over plain http."""
 
 
 class Entry(NamedTuple):
@@ -84,6 +99,9 @@ def read_settings(
         listed = " ".join(_sentence(problem) for problem in problems)
         raise InputError(f"The settings are not valid. {listed}", problems=tuple(problems))
     values["owner_url"] = values.get("owner_url") or values.get("database_url")
+    for name in FROM_FILES:
+        from_file = values.pop(f"{name}_file", None)
+        values[name] = values.get(name) or from_file
     return Settings(**values)
 
 
@@ -195,6 +213,29 @@ def _web_url(value: object) -> str:
     return text.rstrip("/")
 
 
+_SENDER = re.compile(r"""[^\s<>@,;"]+@[^\s<>@,;"]+|[^<>@,;"]*<[^\s<>@,;"]+@[^\s<>@,;"]+>""")
+
+
+def _sender(value: object) -> str:
+    """An address, or a name and an address; nothing that could end a header."""
+    text = _text(value).strip()
+    if "=?" in text or not text.isprintable() or not _SENDER.fullmatch(text):
+        raise ValueError("ledger@example.com, or Ledger <ledger@example.com>")
+    return text
+
+
+def _file_content(value: object) -> str:
+    """A secret that stands in a file of its own."""
+    path = _path(value)
+    try:
+        return _text(path.read_bytes().decode().strip())
+    except (OSError, ValueError):
+        raise ValueError("the path of a file that can be read and holds the secret") from None
+
+
+FROM_FILES = ("smtp_password",)
+"""Secrets that may stand in a file: the setting with _file behind its name."""
+
 _READERS: dict[str, Callable[[object], object]] = {
     "home": _path,
     "database_url": _database_url,
@@ -207,6 +248,17 @@ _READERS: dict[str, Callable[[object], object]] = {
     "log_format": partial(_choice, of=LOG_FORMATS),
     "url": _web_url,
     "token": _text,
+    "base_url": _web_url,
+    "smtp_host": _text,
+    "smtp_port": partial(_number, at_least=1, at_most=65_535),
+    "smtp_security": partial(_choice, of=("starttls", "tls", "none")),
+    "smtp_user": _text,
+    "smtp_password": _text,
+    "smtp_password_file": _file_content,
+    "smtp_from": _sender,
+    "mail_report_bytes_max": partial(_number, at_least=0, at_most=100_000_000),
+    "mails_per_minute": partial(_number, at_least=1, at_most=1_000_000),
+    "webhook_private": partial(_choice, of=("refuse", "allow")),
 }
 
 SECRETS = frozenset(field.name for field in fields(Settings) if not field.repr)

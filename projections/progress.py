@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ledger.errors import NotCaughtUp
 from ledger.store.database import Database
-from projections.registry import PROJECTION_NAMES
+from projections.registry import FOLLOWER_NAMES, PROJECTION_NAMES
 from projections.tracking.postgres import generations
 
 WAIT_S = 10.0
@@ -107,7 +107,7 @@ def _lag_of(database: Database, account_id: UUID, account: str, head: int) -> li
     with database.transaction(account_id) as connection:
         live = {each.name: each for each in generations(connection, account_id) if each.state == "live"}
     found = []
-    for name in PROJECTION_NAMES:
+    for name in FOLLOWER_NAMES:
         each = live.get(name)
         if each is None:
             found.append(Lag(account_id, account, name, 0, 0, head, None, None))

@@ -25,7 +25,7 @@ from projections.events.postgres import BATCH_EVENTS
 from projections.port import Projection
 from projections.progress import read_heads
 from projections.rebuild import sweep
-from projections.registry import PROJECTIONS
+from projections.registry import FOLLOWERS
 from projections.tracking.postgres import give_lease_back, take_lease
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def project_once(
     database: Database,
     account_id: UUID,
     *,
-    projections: Sequence[Projection[Any]] = PROJECTIONS,
+    projections: Sequence[Projection[Any]] = FOLLOWERS,
     batch_events: int = BATCH_EVENTS,
 ) -> int:
     """Moves an account's projections on to its head, whoever else may be at it. The position that all have reached."""
@@ -59,7 +59,7 @@ class Follower:
         self,
         database: Database,
         *,
-        projections: Sequence[Projection[Any]] = PROJECTIONS,
+        projections: Sequence[Projection[Any]] = FOLLOWERS,
         holder: str | None = None,
         lease_s: float = LEASE_S,
     ) -> None:

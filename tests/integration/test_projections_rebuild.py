@@ -55,7 +55,8 @@ def test_rebuilt_rows_equal_the_live_ones_and_the_old_ones_go(database: Database
         assert rows_of(database.owner_url, account, generations=SECOND) == live
         sweep(store, account, older_than_s=0)
         assert rows_of(database.owner_url, account) == live
-        assert {(each.generation, each.behind) for each in lag(store, account)} == {(2, 0)}
+        views = [each for each in lag(store, account) if each.projection in PROJECTION_NAMES]
+        assert {(each.generation, each.behind) for each in views} == {(2, 0)}
 
 
 def test_rebuild_while_the_log_grows_and_a_follower_follows_loses_nothing(database: DatabaseUrls) -> None:

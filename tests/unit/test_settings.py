@@ -80,7 +80,7 @@ def test_secrets_are_shown_neither_by_repr_nor_by_an_error(tmp_path: Path, envir
     with pytest.raises(InputError) as caught:
         read_settings(environment={**environment, "LEDGER_OWNER_URL": "sesame"}, folder=tmp_path)
     assert "sesame" not in f"{caught.value} {caught.value.problems}"
-    assert sorted(SECRETS) == ["database_url", "owner_url", "token"]
+    assert sorted(SECRETS) == ["database_url", "owner_url", "smtp_password", "token"]
 
 
 def test_empty_variable_counts_as_not_set(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -90,3 +90,19 @@ def test_empty_variable_counts_as_not_set(tmp_path: Path, environment: dict[str,
 def test_home_may_begin_with_a_tilde(tmp_path: Path, environment: dict[str, str]) -> None:
     found = read_settings(environment={**environment, "LEDGER_HOME": "~/ledger"}, folder=tmp_path)
     assert found.home == Path("~/ledger").expanduser()
+
+
+def test_password_of_the_mail_server_stands_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("s3cret\n")
+    found = read_settings(environment={"LEDGER_SMTP_PASSWORD_FILE": str(secret)}, folder=tmp_path)
+    assert found.smtp_password == "s3cret"
+    assert "s3cret" not in repr(found)
+    with pytest.raises(InputError, match="SMTP_PASSWORD_FILE"):
+        read_settings(environment={"LEDGER_SMTP_PASSWORD_FILE": str(tmp_path / "none")}, folder=tmp_path)
+
+
+@pytest.mark.parametrize("sender", ["nobody", "a@b\r\nBcc: c@d", "x <a@b", "=?utf-8?q?x?= <a@b>", "a@b, c@d"])
+def test_sender_that_is_no_address_is_refused(sender: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="SMTP_FROM"):
+        read_settings(environment={"LEDGER_SMTP_FROM": sender}, folder=tmp_path)

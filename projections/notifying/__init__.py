@@ -1,0 +1,1 @@
+"""Runs that ended, to the jobs that tell of them."""
