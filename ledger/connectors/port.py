@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from ledger.domain.record import State
 from ledger.errors import Unavailable
@@ -62,6 +62,11 @@ class TypeSchema:
 
     def has_field(self, name: str) -> bool:
         return name not in self.dropped and (self.fields is None or name in self.fields)
+
+    def constrains(self, names: Iterable[str]) -> bool:
+        """Whether a constraint speaks of one of these fields."""
+        held = self.required.union(*self.unique, *(reference.fields for reference in self.references))
+        return not held.isdisjoint(names)
 
     @property
     def has_constraints(self) -> bool:
@@ -148,6 +153,31 @@ class Connector(Protocol):
 
     def find_created(self, write: Write, run_id: str) -> str | None:
         """The id of the record that an earlier, unanswered create of this run made; None: it made none."""
+        ...
+
+
+class Alike(NamedTuple):
+    """Updates of one object type that set the same fields: for each record the fields as they shall be and as they must
+    be now, as canonical JSON objects of exactly `fields`, in this order."""
+
+    object_type: str
+    fields: tuple[str, ...]
+    record_ids: Sequence[str]
+    values: Sequence[bytes]
+    expected: Sequence[bytes]
+
+
+@runtime_checkable
+class WritesAlike(Connector, Protocol):
+    """A connector that can also write many records of one form in one go; no duty of a connector."""
+
+    def write_alike(self, updates: Alike, run_id: str) -> list[int]:
+        """Writes, in one transaction, the records that hold exactly the expected texts. Returns their numbers (from 0);
+        none where the target refuses a single one: then they are to be written one by one. Raises TargetLost."""
+        ...
+
+    def holding(self, updates: Alike) -> list[int]:
+        """The numbers of the records that hold exactly `values` now. Raises TargetLost."""
         ...
 
 

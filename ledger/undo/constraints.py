@@ -31,10 +31,7 @@ def is_bound(step: Step, schema: TypeSchema) -> bool:
     """Whether the step touches anything that a constraint speaks of."""
     if step.op is None or not schema.has_constraints:
         return False
-    if step.op != "update":
-        return True
-    constrained = set(schema.required).union(*schema.unique, *(reference.fields for reference in schema.references))
-    return not constrained.isdisjoint(step.values)
+    return step.op != "update" or schema.constrains(step.values)
 
 
 def keep_constraints(steps: Sequence[Step], schemas: Mapping[str, TypeSchema], connector: Connector) -> None:

@@ -72,6 +72,7 @@ class Execution:
         for steps in self._planner.free_windows(take=self._reverser.take if self._reverser else None):
             self._carry_out_free(steps)
             self._check(self._run.accepted)
+        self.unsettled |= self._reverser.unsettled if self._reverser else set()
         bound = self._planner.settle_bound()
         active = [step for step in bound if step.op is not None]
         self._record([Done(step) for step in bound if step.op is None])

@@ -67,9 +67,24 @@ class StoredWrite(Struct, omit_defaults=True):
 
 
 class StoredIntent(Struct, omit_defaults=True):
-    steps: list[StoredStep]
+    steps: list[StoredStep] = []
     layers: list[list[StoredWrite]] = []
-    """Empty: one layer, each step one write."""
+    reversed: list[tuple[int, int]] = []
+    """Instead of steps: the changes at these positions, first and last, are turned round (ledger.undo.reversing)."""
+
+
+def encode_reversals(positions: Sequence[int]) -> bytes:
+    """Canonical text of the intent to turn round the changes at these positions, which rise."""
+    ranges: list[tuple[int, int]] = []
+    for position in positions:
+        first = ranges.pop()[0] if ranges and ranges[-1][1] + 1 == position else position
+        ranges.append((first, position))
+    return encode(StoredIntent(reversed=ranges))
+
+
+def decode_reversals(text: bytes) -> list[tuple[int, int]]:
+    """The inverse of encode_reversals: ranges of positions, both ends included; none for any other intent."""
+    return msgspec.json.decode(text, type=StoredIntent).reversed
 
 
 def encode_intent(layers: Sequence[Sequence[OrderedWrite]]) -> bytes:

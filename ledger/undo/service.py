@@ -27,13 +27,12 @@ from ledger.undo.cascading import later_runs
 from ledger.undo.execution import Cancelled, Execution, Progress, Sleep
 from ledger.undo.gathering import Gathering
 from ledger.undo.guards import Approvals, Hold
-from ledger.undo.intents import decode_intent
 from ledger.undo.outcomes import read_back
 from ledger.undo.planning import Planner, status_of
 from ledger.undo.refusals import ChildrenOf, runs_to_restore, runs_to_undo
 from ledger.undo.request import EVERYTHING, POLICIES, UndoRequest
 from ledger.undo.result import UndoResult, parse_item
-from ledger.undo.reversing import open_reverser
+from ledger.undo.reversing_target import open_layers, open_reverser
 from ledger.undo.stored_request import decode_request, encode_request, same_request
 
 OnProgress = Callable[[Progress], None]
@@ -291,14 +290,9 @@ class AccountUndo:
                 raise Cancelled
 
         reverser = None
-        if (
-            not is_resumed
-            and request.selection == EVERYTHING
-            and request.since is None
-            and planner.connector.capabilities.reads_events
-        ):
+        if not is_resumed and request.selection == EVERYTHING and request.since is None:
             streams = Streams(self._database, self.account_id)
-            reverser = open_reverser(self.store, streams, run, planner.connector, result, self._clock, total)
+            reverser = open_reverser(self.store, streams, run, planner, result, self._clock, total)
         execution = Execution(
             self.store, run, planner, result, clock=self._clock, sleep=self._sleep, check=check, reverser=reverser
         )
@@ -307,7 +301,7 @@ class AccountUndo:
         try:
             open_intent = self._open_intent(undo_id) if is_resumed else None
             if open_intent is not None:
-                execution.resume(decode_intent(open_intent))
+                execution.resume(open_layers(self.store, open_intent))
             if hold.is_cancelled():
                 raise Cancelled
             execution.carry_out()

@@ -17,6 +17,7 @@ from msgspec import Raw
 from psycopg import Connection, sql
 
 from ledger.connectors.port import (
+    Alike,
     Capabilities,
     Found,
     Outcome,
@@ -25,8 +26,9 @@ from ledger.connectors.port import (
     Write,
     compose_id,
 )
+from ledger.connectors.postgres.alike import holding, write_alike
 from ledger.connectors.postgres.catalogue import Table, read_catalogue
-from ledger.connectors.postgres.writing import ConstraintsAtEnd, key_document, write_all
+from ledger.connectors.postgres.writing import REFUSALS, ConstraintsAtEnd, key_document, write_all
 from ledger.domain.record import State
 from ledger.errors import InputError, NotFound, Problem
 from ledger.json_text import canonical, encode, split_fields
@@ -117,10 +119,9 @@ class PostgresTarget:
 
     def write(self, writes: Sequence[Write], run_id: str) -> list[Outcome]:
         tables = {write.object_type: self._table(write.object_type) for write in writes}
-        stamp = None if self._run_id_column is None else (self._run_id_column, run_id)
         for attempt in range(TRIES_MAX):
             try:
-                return self._write(tables, writes, run_id, stamp, deferred=attempt == 0)
+                return self._write(tables, writes, run_id, deferred=attempt == 0)
             except ConstraintsAtEnd:
                 continue
             except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
@@ -130,12 +131,35 @@ class PostgresTarget:
     def find_created(self, write: Write, run_id: str) -> str | None:  # noqa: ARG002 - ids are kept
         return write.record_id if self.read(write.object_type, [write.record_id]) else None
 
+    def write_alike(self, updates: Alike, run_id: str) -> list[int]:
+        table = self._table(updates.object_type)
+        try:
+            with self._writing(run_id) as connection:
+                return write_alike(connection, table, updates, self._stamp(run_id))
+        except (*REFUSALS, psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+            return []
+
+    def holding(self, updates: Alike) -> list[int]:
+        with self._session() as connection, connection.transaction():
+            return holding(connection, self._table(updates.object_type), updates)
+
+    def _stamp(self, run_id: str) -> tuple[str, str] | None:
+        return None if self._run_id_column is None else (self._run_id_column, run_id)
+
+    @contextmanager
+    def _writing(self, run_id: str) -> Iterator[Connection[Any]]:
+        """A transaction whose writes capture passes over: the undo records them itself."""
+        with self._session() as connection, connection.transaction():
+            connection.execute(
+                "SELECT set_config('ledger.run_id', %s, true), set_config('ledger.capture', 'off', true)", (run_id,)
+            )
+            yield connection
+
     def _write(
         self,
         tables: dict[str, Table],
         writes: Sequence[Write],
         run_id: str,
-        stamp: tuple[str, str] | None,
         *,
         deferred: bool,
     ) -> list[Outcome]:
@@ -143,11 +167,10 @@ class PostgresTarget:
             found = self.read(write.object_type, [write.record_id]).get(write.record_id)
             return None if found is None else found.fields
 
-        with self._session() as connection, connection.transaction():
-            connection.execute(
-                "SELECT set_config('ledger.run_id', %s, true), set_config('ledger.capture', 'off', true)", (run_id,)
+        with self._writing(run_id) as connection:
+            return write_all(
+                connection, tables, writes, stamp=self._stamp(run_id), deferred=deferred, read_one=read_one
             )
-            return write_all(connection, tables, writes, stamp=stamp, deferred=deferred, read_one=read_one)
 
     def _table(self, object_type: str) -> Table:
         if self._tables is None:
