@@ -181,6 +181,15 @@ class WritesAlike(Connector, Protocol):
         ...
 
 
+def read_many(connector: Connector, object_type: str, record_ids: Sequence[str]) -> dict[str, Found]:
+    """`read` for any number of records, as many at a time as the target takes. Raises TargetLost."""
+    found: dict[str, Found] = {}
+    size = connector.capabilities.read_records_max
+    for start in range(0, len(record_ids), size):
+        found |= connector.read(object_type, record_ids[start : start + size])
+    return found
+
+
 def compose_id(parts: Sequence[bytes | None]) -> str | None:
     """The record id of key values: one as plain text, several as a compact JSON array. None where a part is null."""
     if any(part is None or part == b"null" for part in parts):

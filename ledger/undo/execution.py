@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ledger.connectors.port import Connector, Found, Outcome, Reference, Write
+from ledger.connectors.port import Connector, Found, Outcome, Reference, Write, read_many
 from ledger.domain.run import Run
 from ledger.domain.tally import tally_of
 from ledger.errors import StreamMoved
@@ -259,11 +259,9 @@ class Execution:
                 self._new_ids.get((write.object_type, write.record_id), write.record_id)
             )  # fmt: skip
         found: dict[tuple[str, str], Found] = {}
-        size = self._connector.capabilities.read_records_max
         for object_type, ids in by_type.items():
-            for start in range(0, len(ids), size):
-                there = self._connector.read(object_type, ids[start : start + size])
-                found.update({(object_type, record_id): record for record_id, record in there.items()})
+            there = read_many(self._connector, object_type, ids)
+            found.update({(object_type, record_id): record for record_id, record in there.items()})
         return found
 
     def _judge_fates(

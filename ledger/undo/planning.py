@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from ledger.connectors.port import Connector, Found, TypeSchema
+from ledger.connectors.port import Connector, Found, TypeSchema, read_many
 from ledger.domain.record import RecordEvent
 from ledger.json_text import encode, plain
 from ledger.undo.comparing import Comparing
@@ -165,11 +165,9 @@ class Planner:
                     found[record.object_type, record.record_id] = Found(state)
             else:
                 to_read[record.object_type].append(record.record_id)
-        size = self.connector.capabilities.read_records_max
         for object_type, ids in to_read.items():
-            for start in range(0, len(ids), size):
-                for record_id, there in self.connector.read(object_type, ids[start : start + size]).items():
-                    found[object_type, record_id] = there
+            for record_id, there in read_many(self.connector, object_type, ids).items():
+                found[object_type, record_id] = there
         return found
 
     def _with_present_ids(self, net: NetEffect, schema: TypeSchema) -> NetEffect:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from ledger.connectors.port import Alike, TypeSchema, Write, WritesAlike
+from ledger.connectors.port import Alike, TypeSchema, Write, WritesAlike, read_many
 from ledger.domain.run import Run
 from ledger.json_text import split_fields
 from ledger.store.event_store import AccountStore
@@ -69,14 +69,16 @@ class TargetReverser(Reverser):
     def _doubtful(self, written: Sequence[Reversal], proven: Sequence[Reversal]) -> list[Done]:
         """What was written and does not read as it was sent: another text for the same value, or another value."""
         sure = {reversal.row.position for reversal in proven}
-        doubtful: list[Done] = []
-        for reversal in written:
-            if reversal.row.position not in sure:
-                one = Done(step := _step(reversal), is_applied=True)
-                found = self._connector.read(step.object_type, [step.record_id]).get(step.record_id)
+        doubtful = [Done(_step(each), is_applied=True) for each in written if each.row.position not in sure]
+        by_type: dict[str, list[Done]] = defaultdict(list)
+        for one in doubtful:
+            by_type[one.step.object_type].append(one)
+        for object_type, some in by_type.items():
+            there = read_many(self._connector, object_type, [one.step.record_id for one in some])
+            for one in some:
+                found = there.get(one.step.record_id)
                 now = None if found is None or found.merged_into is not None else found.fields
-                proven_fields(one, now, self._planner.comparing(step.object_type))
-                doubtful.append(one)
+                proven_fields(one, now, self._planner.comparing(object_type))
         return doubtful
 
     def _record(self, proven: Sequence[Reversal], doubtful: Sequence[Done]) -> None:

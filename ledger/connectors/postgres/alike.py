@@ -14,7 +14,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from ledger.connectors.port import Alike
-from ledger.connectors.postgres.catalogue import Table
+from ledger.connectors.postgres.catalogue import Table, identifier
 from ledger.connectors.postgres.writing import key_document
 from ledger.json_text import encode
 
@@ -41,11 +41,11 @@ _HOLDING = """
 def write_alike(connection: Connection[Any], table: Table, updates: Alike, stamp: tuple[str, str] | None) -> list[int]:
     """Writes the records that hold the expected texts, in the caller's transaction. Returns their numbers, from 0."""
     settings = [
-        sql.SQL("{} = w.{}").format(sql.Identifier(name), value)
+        sql.SQL("{} = w.{}").format(identifier(name), value)
         for name, value in zip(updates.fields, _values(updates), strict=True)
     ]
     if stamp is not None:
-        settings.append(sql.SQL("{} = %(stamp)s").format(sql.Identifier(stamp[0])))
+        settings.append(sql.SQL("{} = %(stamp)s").format(identifier(stamp[0])))
     return _numbers(connection, _WRITE, table, updates, updates.expected, settings, stamp)
 
 
@@ -63,9 +63,9 @@ def _numbers(
     settings: Sequence[sql.Composed] = (),
     stamp: tuple[str, str] | None = None,
 ) -> list[int]:
-    keys = [sql.Identifier(f"k{number}") for number in range(len(table.key))]
+    keys = [identifier(f"k{number}") for number in range(len(table.key))]
     values = _values(updates)
-    fields = sql.SQL(", ").join(sql.Identifier("t", name) for name in updates.fields)
+    fields = sql.SQL(", ").join(identifier("t", name) for name in updates.fields)
     query = sql.SQL(_WANTED + statement).format(
         keys=_rows("keys", table, table.key),
         values=_rows("values", table, updates.fields),
@@ -74,7 +74,7 @@ def _numbers(
         table=table.name,
         settings=sql.SQL(", ").join(settings),
         is_key=sql.SQL(" AND ").join(
-            sql.SQL("t.{} = w.{}").format(sql.Identifier(name), key) for name, key in zip(table.key, keys, strict=True)
+            sql.SQL("t.{} = w.{}").format(identifier(name), key) for name, key in zip(table.key, keys, strict=True)
         ),
         fields=sql.SQL("(SELECT row_to_json(f)::text FROM (SELECT {}) f)").format(fields),
     )
@@ -94,9 +94,9 @@ def _array(documents: Sequence[bytes]) -> str:
 
 
 def _rows(parameter: str, table: Table, names: Sequence[str]) -> sql.Composed:
-    columns = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(name), table.type_of(name)) for name in names)
+    columns = sql.SQL(", ").join(sql.SQL("{} {}").format(identifier(name), table.type_of(name)) for name in names)
     return sql.SQL("json_to_recordset({}::json) AS ({})").format(sql.Placeholder(parameter), columns)
 
 
 def _values(updates: Alike) -> list[sql.Identifier]:
-    return [sql.Identifier(f"v{number}") for number in range(len(updates.fields))]
+    return [identifier(f"v{number}") for number in range(len(updates.fields))]

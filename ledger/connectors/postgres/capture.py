@@ -55,7 +55,7 @@ def remove_capture(settings: Mapping[str, Any]) -> None:
 def _drop(connection: Connection[Any], table: Table) -> None:
     for name in _TRIGGERS:
         connection.execute(
-            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), table.name)
+            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), sql.Identifier(*table.path))
         )  # fmt: skip
 
 
@@ -64,7 +64,9 @@ def _create(connection: Connection[Any], object_type: str, table: Table) -> None
     connection.execute(_update_function(object_type, table))
     for statement in _CREATE:
         connection.execute(
-            sql.SQL(statement).format(table=table.name, arguments=arguments, update=_update_name(object_type))
+            sql.SQL(statement).format(
+                table=sql.Identifier(*table.path), arguments=arguments, update=_update_name(object_type)
+            )
         )
 
 

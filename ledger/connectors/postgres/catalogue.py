@@ -38,15 +38,21 @@ _FOREIGN_KEYS = """
 class Table:
     """One table of the target. `types`: column to its SQL type; `key`: the primary key's columns in order."""
 
-    name: sql.Identifier
+    path: tuple[str, str]
+    """Schema and name."""
     types: Mapping[str, str]
     key: tuple[str, ...]
     generated: frozenset[str]
     schema: TypeSchema
 
+    @property
+    def name(self) -> sql.Identifier:
+        """The table in a statement with parameters."""
+        return identifier(*self.path)
+
     def type_of(self, column: str) -> sql.SQL:
-        """A column's type, as the catalogue writes it."""
-        return sql.SQL(self.types[column])  # the catalogue's own text
+        """A column's type, as the catalogue writes it, in a statement with parameters."""
+        return sql.SQL(self.types[column].replace("%", "%%"))  # the catalogue's own text
 
     def same(self, column: str, one: sql.Composable, other: sql.Composable) -> sql.Composed:
         """SQL that tells whether two values of a column are the same; json has no equality of its own."""
@@ -54,6 +60,11 @@ class Table:
         if cast is not None:
             one, other = sql.SQL("{}::" + cast).format(one), sql.SQL("{}::" + cast).format(other)
         return sql.SQL("{} IS NOT DISTINCT FROM {}").format(one, other)
+
+
+def identifier(*names: str) -> sql.Identifier:
+    """A name in a statement with parameters: there psycopg takes a percent sign for a placeholder if it stands once."""
+    return sql.Identifier(*(name.replace("%", "%%") for name in names))
 
 
 _COMPARED_AS = {"json": "jsonb", "xml": "text", "point": "text", "polygon": "text", "line": "text", "path": "text"}
@@ -108,7 +119,7 @@ def _table(
         is_referenced=is_referenced,
     )  # fmt: skip
     types = {name: shown for name, shown, *_ in columns}
-    return Table(sql.Identifier(*where), types, primary, generated, schema)
+    return Table(where, types, primary, generated, schema)
 
 
 def _references(connection: Connection[Any], oids: Mapping[str, int]) -> tuple[dict[int, list[Reference]], set[int]]:

@@ -27,7 +27,7 @@ from ledger.connectors.port import (
     compose_id,
 )
 from ledger.connectors.postgres.alike import holding, write_alike
-from ledger.connectors.postgres.catalogue import Table, read_catalogue
+from ledger.connectors.postgres.catalogue import Table, identifier, read_catalogue
 from ledger.connectors.postgres.writing import REFUSALS, ConstraintsAtEnd, key_document, write_all
 from ledger.domain.record import State
 from ledger.errors import InputError, NotFound, Problem
@@ -73,14 +73,12 @@ class PostgresTarget:
     def read(self, object_type: str, record_ids: Sequence[str]) -> dict[str, Found]:
         table = self._table(object_type)
         wanted = [key_document(table, record_id) for record_id in record_ids]
-        parts = sql.SQL(", ").join(
-            sql.SQL("{} {}").format(sql.Identifier(name), table.type_of(name)) for name in table.key
-        )
+        parts = sql.SQL(", ").join(sql.SQL("{} {}").format(identifier(name), table.type_of(name)) for name in table.key)
         query = sql.SQL(
             "SELECT w.n, row_to_json(t)::text FROM jsonb_array_elements(%(keys)s::jsonb) WITH ORDINALITY AS w (doc, n)"
             " CROSS JOIN LATERAL jsonb_to_record(w.doc) AS k ({}) JOIN {} t ON {}"
         ).format(parts, table.name, sql.SQL(" AND ").join(
-            sql.SQL("t.{0} = k.{0}").format(sql.Identifier(name)) for name in table.key
+            sql.SQL("t.{0} = k.{0}").format(identifier(name)) for name in table.key
         ))  # fmt: skip
         with self._session() as connection:
             try:
@@ -100,14 +98,12 @@ class PostgresTarget:
         documents = [dict(zip(fields, map(_raw, value), strict=True)) for value in values]
         if not documents:
             return []
-        parts = sql.SQL(", ").join(
-            sql.SQL("{} {}").format(sql.Identifier(name), table.type_of(name)) for name in fields
-        )
+        parts = sql.SQL(", ").join(sql.SQL("{} {}").format(identifier(name), table.type_of(name)) for name in fields)
         query = sql.SQL(
             "SELECT DISTINCT row_to_json(t)::text FROM jsonb_array_elements(%(values)s::jsonb) AS w (doc)"
             " CROSS JOIN LATERAL jsonb_to_record(w.doc) AS v ({}) JOIN {} t ON {}"
         ).format(parts, table.name, sql.SQL(" AND ").join(
-            sql.SQL("t.{0} = v.{0}").format(sql.Identifier(name)) for name in fields
+            sql.SQL("t.{0} = v.{0}").format(identifier(name)) for name in fields
         ))  # fmt: skip
         found: dict[str, State] = {}
         with self._session() as connection:
@@ -133,6 +129,8 @@ class PostgresTarget:
 
     def write_alike(self, updates: Alike, run_id: str) -> list[int]:
         table = self._table(updates.object_type)
+        if not set(table.key).isdisjoint(updates.fields):  # the record would be another one
+            return []
         try:
             with self._writing(run_id) as connection:
                 return write_alike(connection, table, updates, self._stamp(run_id))

@@ -13,7 +13,7 @@ from msgspec import Raw
 from psycopg import Connection, sql
 
 from ledger.connectors.port import Outcome, Write
-from ledger.connectors.postgres.catalogue import Table
+from ledger.connectors.postgres.catalogue import Table, identifier
 from ledger.domain.record import State
 from ledger.json_text import JsonFault, encode, split_list
 
@@ -161,11 +161,11 @@ def _wanted(table: Table, parts: Sequence[tuple[str, Sequence[str]]]) -> sql.Com
     for part, columns in parts:
         if columns:
             definitions = sql.SQL(", ").join(
-                sql.SQL("{} {}").format(sql.Identifier(name), table.type_of(name)) for name in columns
+                sql.SQL("{} {}").format(identifier(name), table.type_of(name)) for name in columns
             )
             rows.append(
                 sql.SQL("jsonb_to_record(w.doc->{}) AS {} ({})").format(
-                    sql.Literal(part), sql.Identifier(part), definitions
+                    sql.Literal(part), identifier(part), definitions
                 )
             )
     return sql.SQL(" CROSS JOIN LATERAL ").join(rows)
@@ -177,21 +177,20 @@ def _columns(table: Table, names: Iterator[str] | Sequence[str]) -> list[str]:
 
 def _is_key(table: Table) -> sql.Composed:
     return sql.SQL(" AND ").join(
-        sql.SQL("t.{0} = k.{0}").format(sql.Identifier(name)) for name in table.key
+        sql.SQL("t.{0} = k.{0}").format(identifier(name)) for name in table.key
     )  # fmt: skip
 
 
 def _as_expected(table: Table, names: Sequence[str]) -> sql.Composed:
     found = [
-        sql.SQL(" AND {}").format(table.same(name, sql.Identifier("t", name), sql.Identifier("e", name)))
-        for name in names
+        sql.SQL(" AND {}").format(table.same(name, identifier("t", name), identifier("e", name))) for name in names
     ]
     return sql.Composed(found)
 
 
 def _lock(table: Table) -> sql.Composed:
     """Rows are locked in the order of their keys, so that two writers never wait for each other in a circle."""
-    order = sql.SQL(", ").join(sql.Identifier("t", name) for name in table.key)
+    order = sql.SQL(", ").join(identifier("t", name) for name in table.key)
     return sql.SQL("SELECT FROM {} t JOIN ({}) ON {} ORDER BY {} FOR UPDATE OF t").format(
         table.name, _wanted(table, [("k", table.key)]), _is_key(table), order
     )
@@ -199,7 +198,7 @@ def _lock(table: Table) -> sql.Composed:
 
 def _update(table: Table, first: Write, stamp: tuple[str, str] | None) -> sql.Composed:
     values, expected = _columns(table, list(first.values)), _columns(table, list(first.expected))
-    settings = [sql.SQL("{0} = v.{0}").format(sql.Identifier(name)) for name in values]
+    settings = [sql.SQL("{0} = v.{0}").format(identifier(name)) for name in values]
     settings += _stamped(stamp)
     return sql.SQL("UPDATE {} t SET {} FROM {} WHERE {}{} RETURNING w.n").format(
         table.name,
@@ -213,11 +212,11 @@ def _update(table: Table, first: Write, stamp: tuple[str, str] | None) -> sql.Co
 def _insert(table: Table, first: Write, stamp: tuple[str, str] | None) -> sql.Composed:
     values = [name for name in _columns(table, list(first.values)) if name not in table.key]
     columns = [*table.key, *values]
-    sources = [sql.Identifier("k", name) for name in table.key] + [sql.Identifier("v", name) for name in values]
+    sources = [identifier("k", name) for name in table.key] + [identifier("v", name) for name in values]
     extra = [] if stamp is None or stamp[0] in columns else [stamp[0]]
     return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ORDER BY w.n").format(
         table.name,
-        sql.SQL(", ").join(map(sql.Identifier, [*columns, *extra])),
+        sql.SQL(", ").join(map(identifier, [*columns, *extra])),
         sql.SQL(", ").join([*sources, *(sql.SQL("%(stamp)s") for _ in extra)]),
         _wanted(table, [("k", table.key), ("v", values)]),
     )
@@ -234,4 +233,4 @@ def _delete(table: Table, first: Write, stamp: tuple[str, str] | None) -> sql.Co
 
 
 def _stamped(stamp: tuple[str, str] | None) -> list[sql.Composed]:
-    return [] if stamp is None else [sql.SQL("{} = %(stamp)s").format(sql.Identifier(stamp[0]))]
+    return [] if stamp is None else [sql.SQL("{} = %(stamp)s").format(identifier(stamp[0]))]
