@@ -2,8 +2,8 @@
 with compare-and-set, events and reading back, beside a row-by-row revert from a JSONB log and beside one plain
 UPDATE ... FROM of the same rows, the limit. And does memory grow with the run?
 
-`row_by_row_of_plain` tells how far the limit is from the row-by-row revert: no undo can be more times quicker than that.
-`postgres_of_logged` is the revert that keeps a log of its own row by row, as the tools that work so do, and as ours does.
+`row_by_row_of_plain` tells how far the limit is from the row-by-row revert: no undo can be more times as quick.
+`postgres_of_logged` is the revert that keeps a trail of its own, row by row, as the tools that work so do.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ BEGIN
 END $$
 """
 LOGGED = """
-    CREATE TABLE trail (at timestamptz DEFAULT now(), who text DEFAULT current_user, id bigint, before jsonb, after jsonb);
+    CREATE TABLE trail (
+        at timestamptz DEFAULT now(), who text DEFAULT current_user, id bigint, before jsonb, after jsonb
+    );
     CREATE FUNCTION keep_trail() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         INSERT INTO trail (id, before, after)

@@ -90,7 +90,9 @@ class Reverser(ABC):
         """Whether a constraint, or the target itself, has a word in these fields."""
 
     def _reversal(self, row: EventRow) -> Reversal | None:
-        if row.topic != _TOPIC or row.run_id not in self._group or row.originator_id in self._repeated:
+        if row.topic != _TOPIC or row.run_id not in self._group:
+            return None
+        if self._repeated and row.originator_id in self._repeated:  # a UUID's hash is not free
             return None
         reversal = reversal_of(row)
         if reversal is None:
