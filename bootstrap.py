@@ -25,6 +25,7 @@ from ledger.saved_views import SavedViews
 from ledger.service import AccountLedger
 from ledger.settings import Settings
 from ledger.store.database import Database
+from ledger.undo.drafts import Drafts
 from ledger.undo.request import Selection, UndoRequest
 from ledger.undo.service import AccountUndo
 from projections.activity.postgres import Activity
@@ -36,6 +37,7 @@ from projections.records.reading import Records
 from projections.reports.edited import EditedReport
 from projections.reports.reading import Reports
 from projections.run_changes.reading import RunChanges
+from projections.run_changes.sampling import Sampling
 from projections.runner import Follower, project_once
 from projections.tracker.postgres import Tracker
 
@@ -80,6 +82,10 @@ class Services:
             self.database, account_id, connector_of, lambda recipe: self._children_of(account_id, recipe)
         )
 
+    def undo_drafts(self, account_id: UUID) -> Drafts:
+        """Undos that somebody prepares."""
+        return Drafts(self.database, account_id)
+
     def restoring(
         self, account_id: UUID, object_type: str, as_of: datetime, records: frozenset[str] | None = None
     ) -> UndoRequest:
@@ -102,6 +108,10 @@ class Services:
     def run_changes(self, account_id: UUID) -> RunChanges:
         """Paging inside a run, search across runs."""
         return RunChanges(self.database, account_id)
+
+    def sampling(self, account_id: UUID) -> Sampling:
+        """What stands out in a run, from a bounded look."""
+        return Sampling(self.database, account_id)
 
     def records(self, account_id: UUID) -> Records:
         """Records: state, history and blame at any moment."""

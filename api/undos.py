@@ -58,7 +58,7 @@ def start_undo() -> Response:
     undo_id, is_new = _undo_of(identity).begin(command, user=User(name=identity.name))
     g.run_id = undo_id
     if is_new:
-        _carry_on(services(), identity.account_id, undo_id)
+        carry_on_apart(services(), identity.account_id, undo_id)
     return _status_answer(identity, undo_id, 202, replayed=not is_new)
 
 
@@ -78,7 +78,7 @@ def resume_undo(undo_id: str) -> Response:
     identity = identify("undo")
     read_query(StrictSchema)
     if _undo_of(identity).state(undo_id) == "interrupted":
-        _carry_on(services(), identity.account_id, undo_id)
+        carry_on_apart(services(), identity.account_id, undo_id)
     return _status_answer(identity, undo_id, 202)
 
 
@@ -178,7 +178,7 @@ def _status_answer(identity: Identity, undo_id: str, status: int, *, replayed: b
     return answer
 
 
-def _carry_on(found: Services, account_id: UUID, undo_id: str) -> None:
+def carry_on_apart(found: Services, account_id: UUID, undo_id: str) -> None:
     """In a thread of its own: the undo goes on whether or not somebody waits. A server that dies leaves it to be
     resumed."""
 

@@ -10,13 +10,14 @@ from flask import Flask, current_app, g, request
 
 from api import shown
 from api.differences import marked
-from api.pages import record, run, signing_in, tracker, viewer, views
+from api.pages import record, run, signing_in, tracker, undo, undo_run, viewer, views
 from api.pages.blueprint import may, pages
 from api.pages.progress import progress_of
+from api.pages.undo_words import reason_words
 from api.sign_in import FailedSignIns
 from ledger.json_text import plain
 
-MODULES = (record, run, signing_in, tracker, viewer, views)
+MODULES = (record, run, signing_in, tracker, undo, undo_run, viewer, views)
 """Imported for the routes they add to the blueprint."""
 
 
@@ -27,7 +28,7 @@ def add_pages(app: Flask) -> None:
     app.template_filter("instant")(lambda moment: shown.instant(moment, viewer.zone()))
     app.template_filter("plain_value")(plain)
     app.template_filter("key")(lambda text: sha256(text.encode(errors="replace")).hexdigest()[:12])
-    app.jinja_env.globals.update(field_changes=shown.field_changes, marked=marked, may=may)
+    app.jinja_env.globals.update(field_changes=shown.field_changes, marked=marked, may=may, reason_words=reason_words)
     app.jinja_env.globals["progress_of"] = lambda row: progress_of(row, datetime.now(UTC))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(_about_the_viewer)
