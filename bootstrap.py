@@ -10,11 +10,14 @@ from uuid import UUID
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ledger.access import Accounts, Identity, Tokens, authenticate
+from ledger.access import Account, Accounts, Identity, Tokens, authenticate
 from ledger.connectors.port import Connector
 from ledger.connectors.registry import Targets
 from ledger.domain.record import State
 from ledger.idempotency import IdempotencyKeys
+from ledger.integrity.sealing import AccountSealer, Sealer
+from ledger.integrity.signed_heads import SignedHeads
+from ledger.integrity.signed_log import SignedLog
 from ledger.jobs.queue import AccountJobs, job_counts
 from ledger.jobs.worker import Worker
 from ledger.notifications.delivering import Delivery, DeliveryOptions
@@ -170,6 +173,18 @@ class Services:
     def worker(self, settings: Settings) -> Worker:
         """A worker that does the jobs of all accounts."""
         return Worker(self.database, self.delivery(settings).handlers())
+
+    def sealer(self, signing: SignedHeads) -> Sealer:
+        """A worker that seals and signs the logs of all accounts."""
+        return Sealer(self.database, signing)
+
+    def account_sealer(self, account: Account, signing: SignedHeads) -> AccountSealer:
+        """Seals the log of one account."""
+        return AccountSealer(self.database, account.account_id, account.name, signing)
+
+    def signed_log(self, account: Account) -> SignedLog:
+        """What is served of one account's signed log."""
+        return SignedLog(self.database, account.account_id)
 
     def follower(self) -> Follower:
         """A worker that keeps the projections of all accounts at the head of their logs."""

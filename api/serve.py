@@ -20,6 +20,8 @@ from api.app import create_app
 from api.logs import configure_logs
 from bootstrap import Services
 from ledger.errors import Conflict
+from ledger.integrity.sealing import Sealer
+from ledger.integrity.signed_heads import open_signing
 from ledger.settings import Settings
 
 BODY_BYTES_MAX = 2**62
@@ -36,23 +38,29 @@ def serve(
     *,
     follow: bool = True,
     work: bool = True,
+    seal: bool = True,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT: then no new connection, what runs is finished, the follower's batch and the
     worker's jobs too.
 
-    `on_ready` is told the URL once connections are accepted.
+    `on_ready` is told the URL once connections are accepted. Raises IntegrityFailed where the database is not as the
+    signing key last signed it.
     """
     configure_logs(settings.log_level, settings.log_format)
+    sealer = _sealer(services, settings) if seal else None
     stopping = Event()
     sockets: dict[int, Any] = {}
     server = _listen(create_app(services, settings), settings, sockets)
     bootstrap.tune_process()
     beside: dict[str, Callable[[Event], None]] = {"follower": services.follower().follow} if follow else {}
     beside |= {"worker": services.worker(settings).work} if work else {}
+    beside |= {"sealer": sealer.follow} if sealer else {}
     with _signals(stopping), _beside(stopping, beside):
         address = f"http://{_shown(settings.host)}:{_port(server)}"
-        _log.info("serving", url=address, follow=follow)
+        _log.info("serving", url=address, follow=follow, seal=sealer is not None)
+        if seal and sealer is None:
+            _log.warning("sealing is off: there is no signing key", next="ledger log make-key, LEDGER_LOG_KEY_FILE")
         on_ready(address)
         while not stopping.is_set():
             wasyncore.loop(timeout=LOOK_S, use_poll=True, map=sockets, count=1)
@@ -102,6 +110,16 @@ def _close_idle(sockets: dict[int, Any]) -> int:
         if channel not in busy:
             channel.handle_close()
     return len(busy)
+
+
+def _sealer(services: Services, settings: Settings) -> Sealer | None:
+    """What seals the logs; None without a signing key. Raises IntegrityFailed: see Sealer.check."""
+    signing = open_signing(settings)
+    if signing is None:
+        return None
+    sealer = services.sealer(signing)
+    sealer.check()
+    return sealer
 
 
 @contextmanager

@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("cli.jobs:jobs", "Look at the background work; try dead jobs again."),
     "project": ("cli.projecting:project", "Follow the log and fill the views."),
     "rebuild": ("cli.projecting:rebuild", "Fill a view anew beside the live one, then swap."),
+    "seal": ("cli.sealing:seal", "Add new events to the signed log."),
+    "log": ("cli.sealing:log", "The signed log: keys, checkpoint."),
     "lag": ("cli.projecting:lag", "Show how far the views are behind the log."),
 }
 """Name to where the command is, and what `ledger --help` says of it."""

@@ -12,10 +12,12 @@ from cli.session import open_session
 @click.option("--port", type=click.IntRange(0, 65_535), help="At which port (default: 8321).")
 @click.option("--follow/--no-follow", default=True, help="Whether this process also keeps the views up to date.")
 @click.option("--work/--no-work", default=True, help="Whether this process also sends e-mails and webhooks.")
+@click.option("--seal/--no-seal", default=True, help="Whether this process also signs the logs.")
 @click.pass_context
-def serve(ctx: click.Context, /, host: str | None, port: int | None, follow: bool, work: bool) -> None:
-    """Serve the API, the page and, in the same process, the projections and the jobs, until SIGTERM or Ctrl-C."""
+def serve(ctx: click.Context, /, host: str | None, port: int | None, follow: bool, work: bool, seal: bool) -> None:
+    """Serve the API, the page and, in the same process, the projections, the jobs and the sealing, until SIGTERM or
+    Ctrl-C."""
     from api.serve import serve as serve_api
 
     with open_session(ctx, settings={"host": host, "port": port}) as session:
-        serve_api(session.services, session.settings, follow=follow, work=work)
+        serve_api(session.services, session.settings, follow=follow, work=work, seal=seal)

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import click
 
-from ledger.ids import account_id_of
 from ledger.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from bootstrap import Services
+    from ledger.access import Account
 
 FOLLOW_LIMIT_S = 30.0
 """How long a reader on a shared database waits for whoever follows the log there."""
@@ -41,8 +41,12 @@ class Session:
     @property
     def account_id(self) -> UUID:
         """The chosen account's id. Raises NotFound where there is no such account."""
-        self.services.accounts().find(self.settings.account)
-        return account_id_of(self.settings.account)
+        return self.account.account_id
+
+    @property
+    def account(self) -> Account:
+        """The chosen account. Raises NotFound."""
+        return self.services.accounts().find(self.settings.account)
 
     def remark(self, text: str) -> None:
         """A line for people, on stderr."""

@@ -39,6 +39,11 @@ class Settings:
     port: int = 8321
     pool_size_max: int = 10
     """Connections to the database that one process holds at most."""
+    log_key: str | None = field(default=None, repr=False)
+    """The key that signs the logs, as text; or a file with it. The embedded database has `log.key` in `home`."""
+    log_key_file: Path | None = None
+    log_heads: Path | None = None
+    """The folder that remembers the last heads signed; where none is given, beside the key."""
     log_level: str = "info"
     log_format: str = "text"
     url: str = "http://127.0.0.1:8321"
@@ -172,11 +177,11 @@ def _text(value: object) -> str:
 
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
-        raise ValueError("a folder's path")
+        raise ValueError("a path")
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError:
-        raise ValueError("a folder's path whose user is known") from None
+        raise ValueError("a path whose user is known") from None
 
 
 def _number(value: object, *, at_least: int, at_most: int) -> int:
@@ -244,6 +249,9 @@ _READERS: dict[str, Callable[[object], object]] = {
     "host": _text,
     "port": partial(_number, at_least=0, at_most=65_535),  # 0: any free port
     "pool_size_max": partial(_number, at_least=1, at_most=1_000),
+    "log_key": _text,
+    "log_key_file": _path,
+    "log_heads": _path,
     "log_level": partial(_choice, of=LOG_LEVELS),
     "log_format": partial(_choice, of=LOG_FORMATS),
     "url": _web_url,

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ledger.errors import Conflict, IntegrityFailed, NotFound
 from ledger.store.database import Database
+from ledger.store.leases import give_lease_back, take_lease
 from projections.account import AccountProjections
 from projections.events.postgres import BATCH_EVENTS
 from projections.port import Projection
@@ -23,11 +24,9 @@ from projections.tracking.postgres import (
     add_generation,
     forget_generation,
     generations,
-    give_lease_back,
     lock_live,
     retired_before,
     set_state,
-    take_lease,
 )
 
 LEASE_S = 60.0

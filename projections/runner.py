@@ -20,13 +20,13 @@ import psycopg
 
 from ledger.errors import Unavailable
 from ledger.store.database import CHANNEL, Database
+from ledger.store.leases import give_lease_back, take_lease
 from projections.account import AccountProjections
 from projections.events.postgres import BATCH_EVENTS
 from projections.port import Projection
 from projections.progress import read_heads
 from projections.rebuild import sweep
 from projections.registry import FOLLOWERS
-from projections.tracking.postgres import give_lease_back, take_lease
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,15 @@ a narrower tile is the beginning of the wider one that takes its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ledger.errors import InputError
 from ledger.integrity.merkle import HASH_SIZE, NodeAt, paired, subtree_hash
 
 TILE_WIDTH = 256
+TILE_SIZE = TILE_WIDTH * HASH_SIZE
+"""Bytes of a full tile."""
 TILE_HEIGHT = 8
 """Levels of the tree in a tile: 2**8 hashes are its width."""
 TILE_LEVEL_MAX = 63
@@ -87,6 +89,24 @@ def all_tiles(size: int, *, after: int = 0) -> Iterator[Tile]:
             if number * TILE_WIDTH + width > before:
                 yield Tile(level, number, width)
         level += 1
+
+
+def grow(size: int, edge: Mapping[tuple[int, int], bytes], leaves: Sequence[bytes]) -> dict[tuple[int, int], bytes]:
+    """The tiles, by level and number, that change when leaf hashes are added to the tree of `size` leaves, whose last
+    tiles are in `edge`."""
+    grown: dict[tuple[int, int], bytes] = {}
+    level, before, row = 0, size, b"".join(leaves)
+    while row:
+        number, width = divmod(before, TILE_WIDTH)
+        hashes = (edge[level, number] if width else b"") + row
+        above: list[bytes] = []
+        for at in range(0, len(hashes), TILE_SIZE):
+            tile = grown[level, number] = hashes[at : at + TILE_SIZE]
+            if len(tile) == TILE_SIZE:
+                above.append(tile_hash(tile))
+            number += 1
+        level, before, row = level + 1, before // TILE_WIDTH, b"".join(above)
+    return grown
 
 
 def tile_hash(hashes: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The tables projections and leases: how far each generation is, and who works on an account."""
+"""The table projections: how far each generation is."""
 
 from __future__ import annotations
 
@@ -34,13 +34,6 @@ _FAIL = """
     WHERE account_id = %s AND name = %s AND generation = %s
 """
 _LIVE = "SELECT generation FROM projections WHERE account_id = %s AND name = %s AND state = 'live'"
-_TAKE_LEASE = """
-    INSERT INTO leases AS known (account_id, purpose, holder, expires_at)
-    VALUES (%(account)s, %(purpose)s, %(holder)s, clock_timestamp() + make_interval(secs => %(seconds)s))
-    ON CONFLICT (account_id, purpose) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
-    WHERE known.holder = excluded.holder OR known.expires_at < clock_timestamp()
-"""
-_GIVE_LEASE_BACK = "DELETE FROM leases WHERE account_id = %s AND purpose = %s AND holder = %s"
 
 
 class Generation(NamedTuple):
@@ -84,16 +77,6 @@ def live_generation(connection: Connection[Any], account_id: UUID, name: str) ->
     """The generation whose rows readers read, in this transaction."""
     row = connection.execute(_LIVE, (account_id, name)).fetchone()
     return row[0] if row else GENERATION_OF_NONE
-
-
-def take_lease(connection: Connection[Any], account_id: UUID, purpose: str, holder: str, *, seconds: float) -> bool:
-    """Takes or renews the lease. False: another holder has it."""
-    parameters = {"account": account_id, "purpose": purpose, "holder": holder, "seconds": seconds}
-    return connection.execute(_TAKE_LEASE, parameters).rowcount == 1
-
-
-def give_lease_back(connection: Connection[Any], account_id: UUID, purpose: str, holder: str) -> None:
-    connection.execute(_GIVE_LEASE_BACK, (account_id, purpose, holder))
 
 
 def commit_soon(connection: Connection[Any]) -> None:

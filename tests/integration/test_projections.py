@@ -12,6 +12,7 @@ import pytest
 from ledger.domain.operation import Operation
 from ledger.embedded import DatabaseUrls
 from ledger.errors import NotCaughtUp, Unavailable
+from ledger.store.leases import take_lease
 from ledger.store.rows import NewEvent
 from projections.account import AccountProjections
 from projections.events.batch import Batch, decode_rows
@@ -21,7 +22,6 @@ from projections.progress import lag, wait_for
 from projections.registry import FOLLOWER_NAMES, PROJECTION_NAMES, PROJECTIONS
 from projections.runner import Follower
 from projections.tracker.postgres import Tracker
-from projections.tracking.postgres import take_lease
 from tests.examples import a_change, a_ledger, an_operation, changes, ndjson
 from tests.projected import project, record_history, rows_of
 

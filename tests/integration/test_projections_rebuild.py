@@ -11,12 +11,13 @@ import pytest
 
 from ledger.embedded import DatabaseUrls
 from ledger.errors import Conflict, IntegrityFailed, NotFound, Unavailable
+from ledger.store.leases import take_lease
 from projections.events.batch import Batch
 from projections.port import Connection
 from projections.progress import lag
 from projections.rebuild import rebuild, sweep
 from projections.registry import PROJECTION_NAMES, PROJECTIONS
-from projections.tracking.postgres import generations, take_lease
+from projections.tracking.postgres import generations
 from tests.examples import a_ledger, an_operation, changes
 from tests.projected import TABLES, project, record_history, rows_of
 
