@@ -18,7 +18,8 @@ import sys, bootstrap
 from api.serve import serve
 from ledger.settings import read_settings
 services = bootstrap.connect(sys.argv[1])
-serve(services, read_settings({"port": 0}, environment={}), on_ready=lambda url: print(url, flush=True))
+settings = read_settings({"port": 0, "database_url": sys.argv[1]}, environment={})
+serve(services, settings, on_ready=lambda url: print(url, flush=True))
 services.close()
 """
 
