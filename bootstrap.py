@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger.access import Account, Accounts, Identity, Tokens, authenticate
 from ledger.connectors.port import Connector
-from ledger.connectors.registry import Targets
+from ledger.connectors.postgres.target import open_postgres
+from ledger.connectors.registry import Target, Targets
 from ledger.domain.record import State
 from ledger.idempotency import IdempotencyKeys
 from ledger.integrity.sealing import AccountSealer, Sealer
@@ -29,7 +29,7 @@ from ledger.service import AccountLedger
 from ledger.settings import Settings
 from ledger.store.database import Database
 from ledger.undo.drafts import Drafts
-from ledger.undo.request import Selection, UndoRequest
+from ledger.undo.request import Restoring, UndoRequest
 from ledger.undo.service import AccountUndo
 from projections.activity.postgres import Activity
 from projections.families import Families
@@ -89,15 +89,18 @@ class Services:
         """Undos that somebody prepares."""
         return Drafts(self.database, account_id)
 
-    def restoring(
-        self, account_id: UUID, object_type: str, as_of: datetime, records: frozenset[str] | None = None
-    ) -> UndoRequest:
+    def add_target(self, account_id: UUID, target: Target) -> Target:
+        """Adds a target whose tables are there. Raises InputError, NotFound, Conflict, TargetLost."""
+        connector = open_postgres(target.settings)
+        for object_type in connector.object_types():
+            connector.describe(object_type)
+        self.targets(account_id).add(target)
+        return target
+
+    def restoring(self, account_id: UUID, asked: Restoring) -> UndoRequest:
         """The undo that puts records of a type back to a moment: of all runs that changed any after it."""
         project_once(self.database, account_id)
-        runs = self.run_changes(account_id).runs_since(object_type, as_of)
-        keys = None if records is None else frozenset((object_type, record_id) for record_id in records)
-        selection = Selection(records=keys, object_types=frozenset((object_type,)))
-        return UndoRequest(tuple(runs), selection=selection, since=as_of)
+        return asked.of_runs(tuple(self.run_changes(account_id).runs_since(asked.object_type, asked.as_of)))
 
     def _children_of(self, account_id: UUID, recipe_run_id: str) -> list[str]:
         project_once(self.database, account_id)

@@ -20,7 +20,9 @@ from api.pages.site import add_pages
 from api.paths import RawPaths, TextConverter
 from api.records import records
 from api.reports import reports
+from api.restores import restores
 from api.runs import runs
+from api.targets import targets
 from api.tokens import tokens
 from api.undos import undos
 from bootstrap import Services
@@ -78,7 +80,7 @@ def _add_api(app: Flask) -> None:
     }
     api = LedgerApi(app, spec_kwargs=spec)
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
-    for blueprint in (runs, changes, reports, records, undos, edited_reports, tokens):
+    for blueprint in (runs, changes, reports, records, undos, edited_reports, restores, targets, tokens):
         api.register_blueprint(blueprint)
 
     def document() -> dict[str, Any]:

@@ -55,11 +55,7 @@ def start_undo() -> Response:
     read_query(StrictSchema)
     body = read_json(bytes_max=REQUEST_BYTES_MAX)
     command = parse_undo(body, idempotency_key=request.headers.get("Idempotency-Key"))
-    undo_id, is_new = _undo_of(identity).begin(command, user=User(name=identity.name))
-    g.run_id = undo_id
-    if is_new:
-        carry_on_apart(services(), identity.account_id, undo_id)
-    return _status_answer(identity, undo_id, 202, replayed=not is_new)
+    return begin_undo(identity, command)
 
 
 @endpoint(undos, "GET", "/undos/<text:undo_id>", "Look at an undo", answers={200: UndoSchema}, problems=(404,))
@@ -140,6 +136,15 @@ def set_options() -> Response:
     approval_above = parse_options(read_json())
     _undo_of(identity).approvals.set_threshold(approval_above)
     return json_answer({"approval_above": approval_above})
+
+
+def begin_undo(identity: Identity, command: UndoRequest) -> Response:
+    """Begins an undo, carried out by a thread of its own, and answers with how far it is."""
+    undo_id, is_new = _undo_of(identity).begin(command, user=User(name=identity.name))
+    g.run_id = undo_id
+    if is_new:
+        carry_on_apart(services(), identity.account_id, undo_id)
+    return _status_answer(identity, undo_id, 202, replayed=not is_new)
 
 
 def undoability(run_id: str, plan: UndoResult) -> dict[str, Any]:

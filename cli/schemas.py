@@ -42,3 +42,21 @@ def list_schemas(ctx: click.Context) -> None:
     """Print all declared schemas as JSON."""
     with open_session(ctx) as session, open_output(None) as stream:
         write_json(stream, session.services.targets(session.account_id).schemas.documents())
+
+
+@schema.command("show")
+@click.argument("object_type")
+@click.pass_context
+def show_schema(ctx: click.Context, /, object_type: str) -> None:
+    """Print a type's declared schema as JSON."""
+    with open_session(ctx) as session, open_output(None) as stream:
+        write_json(stream, session.services.targets(session.account_id).schemas.get(object_type))
+
+
+@schema.command("remove")
+@click.argument("object_type")
+@click.pass_context
+def remove_schema(ctx: click.Context, /, object_type: str) -> None:
+    """Forget a type's declared schema."""
+    with open_session(ctx) as session:
+        session.services.targets(session.account_id).schemas.remove(object_type)

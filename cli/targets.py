@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from cli.output import open_output, write_json, write_table
@@ -36,37 +38,40 @@ def add(
     run_id_column: str | None,
 ) -> None:
     """Add a target; its tables are looked up at once."""
-    from ledger.connectors.postgres.target import open_postgres
     from ledger.connectors.registry import Target
 
-    settings = {
+    settings: dict[str, Any] = {
         "dsn": dsn,
         "tables": dict(map(_table, tables)),
         "system_fields": list(system_fields),
         "run_id_column": run_id_column,
     }
     with open_session(ctx) as session:
-        connector = open_postgres(settings)
-        for object_type in connector.object_types():
-            connector.describe(object_type)
-        session.services.targets(session.account_id).add(Target(name, kind, settings))
-        session.remark(f"Target {name}: {', '.join(connector.object_types())}. Runs name it as their target.")
+        session.services.add_target(session.account_id, Target(name, kind, settings))
+        session.remark(f"Target {name}: {', '.join(settings['tables'])}. Runs name it as their target.")
 
 
 @target.command("list")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_context
 def list_targets(ctx: click.Context, /, as_json: bool) -> None:
-    """List the targets; connection strings are not shown."""
+    """List the targets; secrets in connection strings are not shown."""
     with open_session(ctx) as session, open_output(None) as stream:
         found = session.services.targets(session.account_id).list()
         if as_json:
-            write_json(
-                stream, [{"name": one.name, "kind": one.kind, "tables": one.settings["tables"]} for one in found]
-            )
+            write_json(stream, [one.as_dict() for one in found])
         else:
             rows = [(one.name, one.kind, ", ".join(one.settings["tables"].values())) for one in found]
             write_table(stream, ("Name", "Kind", "Tables"), rows)
+
+
+@target.command("show")
+@click.argument("name")
+@click.pass_context
+def show(ctx: click.Context, /, name: str) -> None:
+    """Print a target as JSON; secrets in its connection string are not shown."""
+    with open_session(ctx) as session, open_output(None) as stream:
+        write_json(stream, session.services.targets(session.account_id).get(name).as_dict())
 
 
 @target.command("remove")

@@ -115,6 +115,9 @@ def undo(
 @click.option("--as-of", required=True, type=INSTANT, metavar="INSTANT", help="RFC 3339, or a date.")
 @click.option("--records", metavar="ID,...", help="Only these records.")
 @click.option("--on-conflict", "policy", type=click.Choice(POLICY_NAMES[:4]), default="skip", show_default=True)
+@click.option("--target", metavar="NAME", help="Where to write (default: the target that the runs name).")
+@click.option("--plan-digest", metavar="DIGEST", help="Apply only if the plan still has this digest.")
+@click.option("--idempotency-key", metavar="KEY", help="The same request sent twice with it is one undo.")
 @click.option("--preview", is_flag=True, help="Show the plan; write and record nothing.")
 @click.option("--user", "user_name", metavar="NAME", help="Who restores (default: the system's user name).")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -127,6 +130,9 @@ def restore(
     as_of: datetime,
     records: str | None,
     policy: str,
+    target: str | None,
+    plan_digest: str | None,
+    idempotency_key: str | None,
     preview: bool,
     yes: bool,
     as_json: bool,
@@ -136,16 +142,20 @@ def restore(
 
     Exit status as of `ledger undo`.
     """
-    from dataclasses import replace
+    from ledger.undo.request import Restoring
+    from ledger.undo.result import UndoResult
 
     with open_session(ctx) as session, open_output(None) as stream:
         account_id = session.account_id
         ids = _names(records)
-        request = session.services.restoring(account_id, object_type, as_of, None if ids is None else frozenset(ids))
+        only = None if ids is None else frozenset(ids)
+        asked = Restoring(object_type, as_of, only, policy, target, plan_digest, idempotency_key)  # type: ignore[arg-type]  # one of click's choices
+        request = session.services.restoring(account_id, asked)
         if not request.runs:
             session.remark(f"Nothing has changed records of type {object_type} since {as_of.isoformat()}.")
+            if as_json:
+                write_json(stream, UndoResult("nothing_to_do", ()).as_dict())
             return 0
-        request = replace(request, policy=policy)  # type: ignore[arg-type]  # one of click's choices
         undos = session.services.undo(account_id)
         plan = undos.preview(request) if preview or not yes else None
         if plan is not None and preview:

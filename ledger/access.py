@@ -38,7 +38,7 @@ _DEEDS: dict[Permission, str] = {
     "read_status": "see how far runs are",
     "read": "read the ledger",
     "undo": "undo runs",
-    "manage": "manage tokens",
+    "manage": "manage tokens, targets and rules",
 }
 
 TOKEN_NAME_CHARACTERS_MAX = 255
@@ -120,10 +120,17 @@ class Accounts:
     def find(self, name: str) -> Account:
         """Raises NotFound, InputError for a bad name."""
         account_id = account_id_of(_check_account_name(name))
+        try:
+            return self.get(account_id)
+        except NotFound:
+            raise NotFound(f"There is no account {name}. Make it with `ledger account add {name}`.") from None
+
+    def get(self, account_id: UUID) -> Account:
+        """The account with this id. Raises NotFound."""
         with self._database.transaction(account_id) as connection:
             row = connection.execute(_FIND_ACCOUNT, {"account_id": account_id}).fetchone()
         if row is None:
-            raise NotFound(f"There is no account {name}. Make it with `ledger account add {name}`.")
+            raise NotFound("There is no such account.")
         return Account(*row)
 
     def list(self) -> list[Account]:

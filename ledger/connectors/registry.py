@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import msgspec
 
 from ledger.connectors.ledger_target import LedgerTarget, StatesOf
 from ledger.connectors.port import Connector
-from ledger.connectors.postgres.target import open_postgres
+from ledger.connectors.postgres.target import open_postgres, shown_dsn
 from ledger.connectors.schemas import DeclaredSchemas
 from ledger.errors import Conflict, InputError, NotFound, Problem
 from ledger.store.database import Database
@@ -17,6 +18,7 @@ from ledger.store.database import Database
 LEDGER = "ledger"
 """The built-in target."""
 KINDS = ("postgres",)
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class Target(NamedTuple):
@@ -25,6 +27,17 @@ class Target(NamedTuple):
     name: str
     kind: str
     settings: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The target as it can be shown: without secrets."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "dsn": shown_dsn(self.settings),
+            "tables": self.settings["tables"],
+            "system_fields": list(self.settings.get("system_fields") or ()),
+            "run_id_column": self.settings.get("run_id_column"),
+        }
 
 
 class Targets:
@@ -38,6 +51,10 @@ class Targets:
 
     def add(self, target: Target) -> None:
         """Raises Conflict where the name is taken, InputError for an unknown kind."""
+        if not _NAME.fullmatch(target.name):
+            expected = "up to 63 of lower-case letters, digits, - and _, beginning with a letter or digit"
+            problem = Problem("Not a name of a target.", found=repr(target.name[:80]), expected=expected)
+            raise InputError(f"{target.name[:80]!r} is no name of a target. Expected {expected}.", problems=(problem,))
         if target.kind not in KINDS or target.name == LEDGER:
             problem = Problem("Not a target.", found=f"{target.kind} {target.name}", expected=" or ".join(KINDS))
             raise InputError(

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.connectors.port import Reference, TypeSchema
-from ledger.errors import InputError, Problem
+from ledger.errors import InputError, NotFound, Problem
 from ledger.store.database import Database
 
 
@@ -59,6 +59,9 @@ class DeclaredSchemas:
     def declare(self, object_type: str, document: object) -> None:
         """Declares a type's schema, in place of the one before. Raises InputError."""
         parse_schema(document)
+        if not object_type or "\0" in object_type:
+            problem = Problem("Not an object type.", found=repr(object_type[:80]), expected="a name without NUL")
+            raise InputError("A schema is declared for an object type, a name without NUL.", problems=(problem,))
         with self._database.transaction(self._account_id) as connection:
             connection.execute(
                 "INSERT INTO object_schemas (account_id, object_type, schema) VALUES (ledger_current_account(), %s, %s)"
@@ -71,6 +74,20 @@ class DeclaredSchemas:
         with self._database.transaction(self._account_id) as connection:
             rows = connection.execute("SELECT object_type, schema FROM object_schemas ORDER BY object_type").fetchall()
         return {object_type: msgspec.json.decode(bytes(document)) for object_type, document in rows}
+
+    def get(self, object_type: str) -> object:
+        """The declared document of a type. Raises NotFound."""
+        documents = self.documents()
+        if object_type not in documents:
+            raise NotFound(f"No schema is declared for {object_type}.")
+        return documents[object_type]
+
+    def remove(self, object_type: str) -> object:
+        """Forgets a type's schema. Returns what it was. Raises NotFound."""
+        document = self.get(object_type)
+        with self._database.transaction(self._account_id) as connection:
+            connection.execute("DELETE FROM object_schemas WHERE object_type = %s", (object_type,))
+        return document
 
     def all(self) -> dict[str, TypeSchema]:
         """All declared schemas."""

@@ -103,20 +103,29 @@ class HttpChannel:
         self._connection.close()
 
     def _post(self, path: str, body: bytes, content_type: str) -> dict[str, Any]:
-        headers = {"Authorization": self._authorization, "Content-Type": content_type, "Accept": "application/json"}
+        return self.ask("POST", path, body, {"Content-Type": content_type})
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The document that answers a request below /v1, one that is safe to repeat: it is, until it is answered.
+
+        Raises the error that a problem tells, Unavailable once it gives up.
+        """
+        sent = {"Authorization": self._authorization, "Accept": "application/json"} | dict(headers or {})
         if len(body) >= COMPRESS_FROM_BYTES:
-            body, headers["Content-Encoding"] = gzip.compress(body, 1, mtime=0), "gzip"
-        answer = self._ask_until_answered(path, body, headers)
+            body, sent["Content-Encoding"] = gzip.compress(body, 1, mtime=0), "gzip"
+        answer = self._ask_until_answered(method, path, body, sent)
         if answer.status >= 300:
             raise error_in(answer)
         return _object_in(answer)
 
-    def _ask_until_answered(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _ask_until_answered(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         deadline, pause_s = time.monotonic() + self._give_up_after_s, PAUSE_FIRST_S
         while True:
             wait_s, reason = 0.0, ""
             try:
-                answer = self._ask(path, body, headers)
+                answer = self._ask(method, path, body, headers)
                 if answer.status not in _RETRIED_STATUSES:
                     return answer
                 wait_s, reason = retry_after_s(answer.headers.get("retry-after")), f"it answered {answer.status}"
@@ -132,8 +141,8 @@ class HttpChannel:
             self._pause(wait_s)
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
 
-    def _ask(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        self._connection.request("POST", self._base + path, body, dict(headers))
+    def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        self._connection.request(method, self._base + path, body or None, dict(headers))
         response = self._connection.getresponse()
         content = response.read(ANSWER_BYTES_MAX)
         if response.length:  # the server died while it answered; read() says nothing of it when it is given a limit
@@ -170,7 +179,10 @@ def error_in(answer: Answer) -> LedgerError:
     )
     standard = ("type", "title", "status", "detail", "instance", "errors", "code")
     facts = {name: value for name, value in document.items() if name not in standard}
-    return error_type(str(message), problems=problems, **facts)
+    error_type = next(kind for kind in error_type.__mro__ if kind.__init__ is LedgerError.__init__)  # type: ignore[misc]  # only compared
+    error: LedgerError = error_type(str(message), problems=problems, **facts)
+    error.code = str(code or error.code)
+    return error
 
 
 def _object_in(answer: Answer) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 Policy = Literal["skip", "skip_record", "abort", "force", "cascade"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+RESTORE_POLICIES = tuple(policy for policy in POLICIES if policy != "cascade")
+"""A restoring takes back all later runs as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,28 @@ class Selection:
 
 
 EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """What is asked of a restoring: records of one type back to a moment."""
+
+    object_type: str
+    as_of: datetime
+    records: frozenset[str] | None = None
+    """Record ids; None: all."""
+    policy: Policy = "skip"
+    target: str | None = None
+    plan_digest: str | None = None
+    idempotency_key: str | None = None
+
+    def of_runs(self, runs: tuple[str, ...]) -> UndoRequest:
+        """The undo that does it, given the runs that changed records of the type after the moment."""
+        keys = None if self.records is None else frozenset((self.object_type, each) for each in self.records)
+        selection = Selection(records=keys, object_types=frozenset((self.object_type,)))
+        return UndoRequest(
+            runs, self.policy, selection, self.target, self.plan_digest, self.idempotency_key, since=self.as_of
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,12 @@ def decode_request(text: bytes) -> tuple[UndoRequest, list[str], list[str]]:
 
 
 def same_request(one: UndoRequest, other: UndoRequest) -> bool:
-    """Whether two requests ask for the same, whatever their keys."""
-    return (one.runs, one.policy, one.selection, one.target, one.since) == (
-        other.runs, other.policy, other.selection, other.target, other.since
+    """Whether two requests ask for the same, whatever their keys. Those of restorings name no runs themselves: at the
+    second time the restoring is one of them."""
+    if one.since is None and one.runs != other.runs:
+        return False
+    return (one.policy, one.selection, one.target, one.since) == (
+        other.policy, other.selection, other.target, other.since
     )  # fmt: skip
 
 

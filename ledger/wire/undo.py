@@ -8,8 +8,8 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from ledger.errors import Problem
-from ledger.undo.request import POLICIES, Selection, UndoRequest
-from ledger.wire.fields import Choice, Number, RunId, Text, shown
+from ledger.undo.request import POLICIES, RESTORE_POLICIES, Restoring, Selection, UndoRequest
+from ledger.wire.fields import Choice, Instant, Number, RunId, Text, shown
 from ledger.wire.runs import StrictSchema, load, read_document
 
 RUNS_MAX = 1_000
@@ -103,6 +103,31 @@ def undo_document(runs: Sequence[str], selection: Selection) -> dict[str, Any]:
         if values or (values is not None and name != "except_changes"):
             found[name] = sorted(values)
     return found
+
+
+class RestoreSchema(StrictSchema):
+    """Body of `POST /v1/restore-plans` and `POST /v1/restores`."""
+
+    object_type = Text(required=True)
+    as_of = Instant(required=True, metadata={"description": "What happened after this instant goes."})
+    records = fields.List(Text(), metadata={"description": "Only these record ids."})
+    on_conflict = Choice(*RESTORE_POLICIES, metadata={"description": "What is done where a value was changed since."})
+    target = Text(metadata={"description": "Where to write; default: the target that the runs name."})
+    plan_digest = Text(metadata={"description": "Apply only if the plan still has this digest."})
+
+
+def parse_restore(body: bytes, *, idempotency_key: str | None = None) -> Restoring:
+    """Raises InputError, with a Problem for each fault."""
+    facts = load(RestoreSchema(), read_document(body, bytes_max=REQUEST_BYTES_MAX))
+    return Restoring(
+        facts["object_type"],
+        facts["as_of"],
+        _set(facts.get("records")),
+        facts.get("on_conflict", "skip"),
+        facts.get("target"),
+        facts.get("plan_digest"),
+        idempotency_key,
+    )
 
 
 class ApprovalSchema(StrictSchema):

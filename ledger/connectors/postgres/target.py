@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 from msgspec import Raw
 from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict
 
 from ledger.connectors.port import (
     Alike,
@@ -203,13 +204,32 @@ class PostgresTarget:
 def dsn_of(settings: Mapping[str, Any]) -> str:
     """The connection string; `env:NAME` stands for what the variable holds. Raises InputError."""
     dsn = str(settings["dsn"])
-    if not dsn.startswith("env:"):
+    name = dsn.removeprefix("env:") if dsn.startswith("env:") else None
+    if name is not None:
+        if name not in os.environ:
+            problem = Problem("The variable is not set.", parameter=name, expected="a PostgreSQL connection string")
+            raise InputError(f"The target's connection string is in ${name}, which is not set.", problems=(problem,))
+        dsn = os.environ[name]
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:  # whose text has parts of what may be a secret
+        problem = Problem(
+            "Not a connection string.", parameter=name, expected="host=... dbname=..., or postgresql://..."
+        )
+        raise InputError("The target's connection string cannot be read.", problems=(problem,)) from None
+    return dsn
+
+
+def shown_dsn(settings: Mapping[str, Any]) -> str:
+    """Where the database is, without anything that could be a secret; a reference to a variable as it is."""
+    dsn = str(settings["dsn"])
+    if dsn.startswith("env:"):
         return dsn
-    name = dsn.removeprefix("env:")
-    if name not in os.environ:
-        problem = Problem("The variable is not set.", parameter=name, expected="a PostgreSQL connection string")
-        raise InputError(f"The target's connection string is in ${name}, which is not set.", problems=(problem,))
-    return os.environ[name]
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return "(not a connection string)"
+    return " ".join(f"{name}={parts[name]}" for name in ("host", "port", "dbname", "user") if parts.get(name))
 
 
 def open_postgres(settings: Mapping[str, Any]) -> PostgresTarget:
