@@ -16,6 +16,7 @@ from api.errors import add_errors
 from api.health import health
 from api.logs import add_logs
 from api.metrics import add_metrics
+from api.notifications import notifications
 from api.pages.site import add_pages
 from api.paths import RawPaths, TextConverter
 from api.records import records
@@ -80,7 +81,7 @@ def _add_api(app: Flask) -> None:
     }
     api = LedgerApi(app, spec_kwargs=spec)
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
-    for blueprint in (runs, changes, reports, records, undos, edited_reports, restores, targets, tokens):
+    for blueprint in (runs, changes, reports, records, undos, edited_reports, restores, targets, tokens, notifications):
         api.register_blueprint(blueprint)
 
     def document() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ledger.domain.run import Status
 from ledger.domain.tally import Tally
 from ledger.errors import InputError, NotFound, Problem
 from ledger.jobs.queue import Connection, NewJob
+from ledger.notifications.signing import SECRET_PREFIX
 from ledger.store.database import Database
 
 Channel = Literal["email", "webhook"]
@@ -29,7 +30,6 @@ URL_CHARACTERS_MAX = 2_048
 NAME_CHARACTERS_MAX = 255
 HISTORY_AGE = timedelta(days=1)
 """A run that ended so long before the rule was made is history being imported: nobody is told."""
-SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix that Standard Webhooks gives secrets
 SECRET_BYTES = 32
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
@@ -176,11 +176,12 @@ class Rules:
         assert row is not None, "only for a webhook's rule that was found"
         return bytes(row[0])
 
-    def remove(self, rule_id: str) -> None:
-        """Its jobs that wait send nothing any more. Raises NotFound."""
-        self.get(rule_id)
+    def remove(self, rule_id: str) -> Rule:
+        """The rule that was there. Its jobs that wait send nothing any more. Raises NotFound."""
+        removed = self.get(rule_id)
         with self._database.transaction(self._account_id) as connection:
             connection.execute(_REMOVE, {"account_id": self._account_id, "rule_id": rule_id})
+        return removed
 
     def disable(self, rule_id: str, why: str) -> None:
         """Keeps the rule, out of force."""
