@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -14,6 +15,10 @@ from ledger.connectors.port import Connector
 from ledger.connectors.postgres.target import open_postgres
 from ledger.connectors.registry import Target, Targets
 from ledger.domain.record import State
+from ledger.erasure.keeping import KeepingStore
+from ledger.erasure.listing import ErasureList, Listed
+from ledger.erasure.retention import Retention
+from ledger.erasure.service import AccountErasure, Erasure
 from ledger.idempotency import IdempotencyKeys
 from ledger.integrity.sealing import AccountSealer, Sealer
 from ledger.integrity.signed_heads import SignedHeads
@@ -32,6 +37,7 @@ from ledger.undo.drafts import Drafts
 from ledger.undo.request import Restoring, UndoRequest
 from ledger.undo.service import AccountUndo
 from projections.activity.postgres import Activity
+from projections.erasing.postgres import ErasedViews
 from projections.families import Families
 from projections.notifying.reading import NotifiedRuns
 from projections.progress import WAIT_S, Lag, lag, wait_for
@@ -60,6 +66,7 @@ class Services:
     """Everything that api/ and cli/ may call, on one database."""
 
     database: Database
+    erasure_list: ErasureList | None = None
 
     def ledger(self, account_id: UUID) -> AccountLedger:
         """Recording, for one account."""
@@ -110,6 +117,40 @@ class Services:
         project_once(self.database, account_id)
         for record in self.records(account_id).states(object_type):
             yield record["record_id"], {name: bytes(raw) for name, raw in record["fields"].items()}
+
+    def erasure(self, account_id: UUID) -> AccountErasure:
+        """Erasing a record's data everywhere; the erasure list."""
+        return AccountErasure(
+            self.database, account_id, ErasedViews(self.database, account_id), journal=self._note_erasure
+        )
+
+    def _note_erasure(self, account_id: UUID, erasure: Erasure) -> None:
+        if self.erasure_list is not None and erasure.repeats is None:
+            self.erasure_list.append(account_id, erasure.as_dict())
+
+    def first_unerased(self) -> Listed | None:
+        """The first erasure of the list outside the database that this database lacks: it is a backup that was
+        restored, and must not be served before `ledger erase --replay`. None: there is none."""
+        listed = [] if self.erasure_list is None else self.erasure_list.read()
+        return next(self._unerased(listed), None)
+
+    def repeat_erasures(self, listed: Sequence[Listed]) -> list[Erasure]:
+        """Carries out the erasures of a list that this database lacks."""
+        return [self.erasure(one.account_id).repeat(one) for one in self._unerased(listed)]
+
+    def _unerased(self, listed: Sequence[Listed]) -> Iterator[Listed]:
+        known = {account.account_id for account in self.accounts().list()}
+        for account_id in dict.fromkeys(one.account_id for one in listed if one.account_id in known):
+            own = [one for one in listed if one.account_id == account_id]
+            yield from self.erasure(account_id).left(own)
+
+    def retention(self, account_id: UUID) -> Retention:
+        """Applying the retention policies."""
+        return Retention(self.database, account_id, ErasedViews(self.database, account_id))
+
+    def keeping(self, account_id: UUID) -> KeepingStore:
+        """Legal holds and retention policies."""
+        return KeepingStore(self.database, account_id)
 
     def run_changes(self, account_id: UUID) -> RunChanges:
         """Paging inside a run, search across runs."""
@@ -191,7 +232,7 @@ class Services:
 
     def follower(self) -> Follower:
         """A worker that keeps the projections of all accounts at the head of their logs."""
-        return Follower(self.database)
+        return Follower(self.database, every_day=lambda account_id: self.retention(account_id).apply())
 
     def project_once(self, account_id: UUID) -> int:
         """Moves one account's projections on to its head. The position that all have reached."""
@@ -219,7 +260,13 @@ class Services:
         self.database.close()
 
 
-def connect(service_url: str, *, pool_size_max: int = 10, flush_each_commit: bool = True) -> Services:
+def connect(
+    service_url: str,
+    *,
+    pool_size_max: int = 10,
+    flush_each_commit: bool = True,
+    erasure_list: Path | None = None,
+) -> Services:
     """Services on a migrated database. Raises Unavailable when it does not answer.
 
     With flush_each_commit=False a crash of the database's machine may lose the newest commits, but nothing before them:
@@ -228,7 +275,8 @@ def connect(service_url: str, *, pool_size_max: int = 10, flush_each_commit: boo
     if not flush_each_commit:
         given = conninfo_to_dict(service_url)
         service_url = make_conninfo(service_url, options=f"{given.get('options') or ''} -c synchronous_commit=off")
-    return Services(Database(service_url, pool_size_max=pool_size_max).open())
+    database = Database(service_url, pool_size_max=pool_size_max).open()
+    return Services(database, None if erasure_list is None else ErasureList(erasure_list))
 
 
 def _mailer(settings: Settings) -> Mailer | None:

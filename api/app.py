@@ -12,6 +12,7 @@ from api.assets import add_assets
 from api.changes import changes
 from api.docs import docs
 from api.edited_reports import edited_reports
+from api.erasures import erasures
 from api.errors import add_errors
 from api.health import health
 from api.logs import add_logs
@@ -81,7 +82,10 @@ def _add_api(app: Flask) -> None:
     }
     api = LedgerApi(app, spec_kwargs=spec)
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
-    for blueprint in (runs, changes, reports, records, undos, edited_reports, restores, targets, tokens, notifications):
+    blueprints = (
+        runs, changes, reports, records, undos, edited_reports, restores, targets, erasures, tokens, notifications,
+    )  # fmt: skip
+    for blueprint in blueprints:
         api.register_blueprint(blueprint)
 
     def document() -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app
 
 from api.answers import json_answer
 from api.auth import services
+from bootstrap import Services
+from ledger.errors import Unavailable
 
 health = Blueprint("health", __name__)
 
@@ -20,9 +22,39 @@ def is_alive() -> Response:
 def is_ready() -> Response:
     """200 where the database answers and has this release's tables; how far the views are behind.
 
-    A view that stands still is told but makes the process no less ready: recording goes on.
+    A view that stands still is told but makes the process no less ready: recording goes on. A database that lacks an
+    erasure of the list outside it was restored from a backup, and is not ready before `ledger erase --replay`.
     """
+    check_erased(services())
     lag = services().lag()
     behind = max((each.behind for each in lag), default=0)
     stopped = sum(each.failure is not None for each in lag)
     return json_answer({"status": "ready", "projections": {"behind_max": behind, "stopped": stopped}})
+
+
+class NotErased(Unavailable):
+    """The database lacks erasures: a backup was restored."""
+
+    code = "not_erased"
+    title = "Erasures are missing"
+
+
+def check_erased(found: Services) -> None:
+    """refuse_unerased, once for each state of the list."""
+    state = None if found.erasure_list is None else found.erasure_list.state()
+    seen: set[object] = current_app.extensions.setdefault("erasure_lists_seen", {None})
+    if state not in seen:
+        refuse_unerased(found)
+        seen.add(state)
+
+
+def refuse_unerased(found: Services) -> None:
+    """Raises NotErased while the database lacks an erasure of the list outside it."""
+    missing = found.first_unerased()
+    if missing is not None:
+        assert found.erasure_list is not None
+        path = found.erasure_list.path
+        raise NotErased(
+            f"The erasure {missing.run_id} of {path} is not carried out in this database, which was restored from a "
+            f"backup. Run `ledger erase --replay {path}` first."
+        )

@@ -12,5 +12,8 @@ settings = read_settings()
 if settings.database_url is None:
     raise InputError("LEDGER_DATABASE_URL is not set. `ledger serve` is what runs the embedded database.")
 configure_logs(settings.log_level, settings.log_format)
-app = create_app(bootstrap.connect(settings.database_url, pool_size_max=settings.pool_size_max), settings)
+services = bootstrap.connect(
+    settings.database_url, pool_size_max=settings.pool_size_max, erasure_list=settings.erasure_list
+)
+app = create_app(services, settings)
 bootstrap.tune_process()

@@ -17,7 +17,9 @@ from cli.session import open_session
 def serve(ctx: click.Context, /, host: str | None, port: int | None, follow: bool, work: bool, seal: bool) -> None:
     """Serve the API, the page and, in the same process, the projections, the jobs and the sealing, until SIGTERM or
     Ctrl-C."""
+    from api.health import refuse_unerased
     from api.serve import serve as serve_api
 
     with open_session(ctx, settings={"host": host, "port": port}) as session:
+        refuse_unerased(session.services)
         serve_api(session.services, session.settings, follow=follow, work=work, seal=seal)

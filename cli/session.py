@@ -73,7 +73,10 @@ class Session:
         try:
             url = self.settings.database_url or self._start_embedded()
             self.services = bootstrap.connect(
-                url, pool_size_max=self.settings.pool_size_max, flush_each_commit=self._flush_each_commit
+                url,
+                pool_size_max=self.settings.pool_size_max,
+                flush_each_commit=self._flush_each_commit,
+                erasure_list=self.settings.erasure_list,
             )
             self._stack.callback(self.services.close)
             if self.is_embedded and self.settings.account == DEFAULT_ACCOUNT:

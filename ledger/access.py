@@ -23,13 +23,13 @@ from ledger.store.database import Database
 
 Role = Literal["producer", "operator", "auditor", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-Permission = Literal["record", "read_status", "read", "undo", "manage"]
+Permission = Literal["record", "read_status", "read", "undo", "manage", "erase"]
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     "producer": frozenset(("record", "read_status")),
     "operator": frozenset(("record", "read_status", "read", "undo")),
     "auditor": frozenset(("read_status", "read")),
-    "admin": frozenset(("record", "read_status", "read", "undo", "manage")),
+    "admin": frozenset(("record", "read_status", "read", "undo", "manage", "erase")),
 }
 """read_status: how far a run's recording is (status, tally, accepted); read: everything in the account."""
 
@@ -39,6 +39,7 @@ _DEEDS: dict[Permission, str] = {
     "read": "read the ledger",
     "undo": "undo runs",
     "manage": "manage tokens, targets and rules",
+    "erase": "erase data or say what is kept",
 }
 
 TOKEN_NAME_CHARACTERS_MAX = 255

@@ -15,6 +15,8 @@ KEY_CHARACTERS_MAX = 255
 ABANDONED_AFTER_S = 60
 """A request that has not answered for so long died with its process; whoever repeats it carries it out again."""
 KEPT_DAYS = 7
+UNKNOWN = b""
+"""In place of a request's hash that an erasure removed: the key's answer is then repeated whatever is sent with it."""
 
 
 class Answer(NamedTuple):
@@ -42,9 +44,9 @@ class IdempotencyKeys:
             if connection.execute(_TAKE, values).rowcount:
                 return None
             row = connection.execute(_FIND, values).fetchone()
-        if row is None or (row[1] is None and bytes(row[0]) == request_hash):
+        if row is None or (row[1] is None and bytes(row[0]) in (request_hash, UNKNOWN)):
             raise Conflict("The first request with this idempotency key is still being carried out. Try again shortly.")
-        if bytes(row[0]) != request_hash:
+        if bytes(row[0]) not in (request_hash, UNKNOWN):
             raise KeyReused(
                 f"The idempotency key {key!r} was used for another request. Use a new key for each request."
             )

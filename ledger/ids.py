@@ -65,6 +65,11 @@ def outcome_stream_id(account_id: UUID, run_id: str) -> UUID:
     return UUID(bytes=_name_based(account_id.bytes, b"run-outcomes/" + run_id.encode()))
 
 
+def keeping_stream_id(account_id: UUID) -> UUID:
+    """Stream of what the account decided about keeping: holds, retention, erasures."""
+    return UUID(bytes=_name_based(account_id.bytes, b"keeping"))
+
+
 def record_stream_id(account_id: UUID, object_type: str, record_id: str) -> UUID:
     """Stream of one record. The length keeps ("a/b", "c") and ("a", "b/c") apart."""
     return UUID(bytes=record_stream_bytes(account_id.bytes, object_type, record_id))

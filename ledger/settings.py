@@ -46,6 +46,8 @@ class Settings:
     """The folder that remembers the last heads signed; where none is given, beside the key."""
     log_level: str = "info"
     log_format: str = "text"
+    erasure_list: Path | None = None
+    """The file that each erasure is written to as well, kept apart from the database's backups; None: there is none."""
     url: str = "http://127.0.0.1:8321"
     """Where the client finds the service."""
     token: str | None = field(default=None, repr=False)
@@ -254,6 +256,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "log_heads": _path,
     "log_level": partial(_choice, of=LOG_LEVELS),
     "log_format": partial(_choice, of=LOG_FORMATS),
+    "erasure_list": _path,
     "url": _web_url,
     "token": _text,
     "base_url": _web_url,

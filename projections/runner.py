@@ -11,14 +11,14 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from ledger.errors import Unavailable
+from ledger.errors import LedgerError, Unavailable
 from ledger.store.database import CHANNEL, Database
 from ledger.store.leases import give_lease_back, take_lease
 from projections.account import AccountProjections
@@ -39,6 +39,8 @@ SWEEP_S = 60.0
 ACCOUNTS_KEPT_MAX = 1_000
 """Accounts that a worker remembers the runs of."""
 _PURPOSE = "follow"
+_DAILY = "every-day"
+DAY_S = 86_400.0
 
 
 def project_once(
@@ -62,6 +64,7 @@ class Follower:
         projections: Sequence[Projection[Any]] = FOLLOWERS,
         holder: str | None = None,
         lease_s: float = LEASE_S,
+        every_day: Callable[[UUID], object] | None = None,
     ) -> None:
         self._database = database
         self._projections = projections
@@ -70,6 +73,7 @@ class Follower:
         self._accounts: dict[UUID, AccountProjections] = {}
         self._reached: dict[UUID, int] = {}
         self._swept_at = time.monotonic()
+        self._every_day = every_day
 
     def follow(self, stop_event: Event) -> None:
         """Follows all accounts until `stop_event` is set; the batch under way is finished. Outlives the database."""
@@ -136,3 +140,17 @@ class Follower:
             self._swept_at = time.monotonic()
             for account_id, _, _ in read_heads(self._database):
                 sweep(self._database, account_id, projections=self._projections)
+                self._do_daily(account_id)
+
+    def _do_daily(self, account_id: UUID) -> None:
+        """Once a day for each account, whoever comes first: a lease of a day that is not given back. What fails is
+        told and tried again the next day; the views go on."""
+        if self._every_day is None:
+            return
+        with self._database.transaction(account_id) as connection:
+            if not take_lease(connection, account_id, _DAILY, secrets.token_hex(8), seconds=DAY_S):
+                return
+        try:
+            self._every_day(account_id)
+        except LedgerError as error:
+            log.warning("the daily work on account %s was not done: %s", account_id, error)

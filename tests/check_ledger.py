@@ -14,10 +14,11 @@ from uuid import UUID
 
 import psycopg
 
+from ledger.domain.keeping import KeepingEvent
 from ledger.domain.record import RecordEvent
 from ledger.domain.run import Run
 from ledger.domain.tally import Tally, tally_of
-from ledger.ids import outcome_stream_id, record_stream_id, run_stream_id
+from ledger.ids import keeping_stream_id, outcome_stream_id, record_stream_id, run_stream_id
 from ledger.store.mapper import LedgerEvent, to_event
 from ledger.store.rows import EVENT_COLUMNS, EventRow
 from ledger.store.shapes import SHAPES
@@ -36,7 +37,8 @@ class Log:
     head: int
     head_at: Any
     rows: list[EventRow]
-    salts: list[bytes]
+    salts: list[bytes | None]
+    erased: set[int]
     events: dict[int, LedgerEvent] = field(default_factory=dict)
     """By position; only topics of ours."""
 
@@ -58,9 +60,15 @@ def check_ledger(owner_url: str) -> None:
 
 
 def _read_log(connection: psycopg.Connection[Any], account_id: UUID, head: int, head_at: Any) -> Log:
-    query = f"SELECT salt, {EVENT_COLUMNS} FROM events WHERE account_id = %s ORDER BY position"
+    columns = EVENT_COLUMNS.replace("payload", "coalesce(payload, rest)")
+    query = (
+        f"SELECT salt, {columns} FROM events LEFT JOIN erased_events USING (account_id, position)"
+        " WHERE account_id = %s ORDER BY position"
+    )
     found = connection.execute(query, (account_id,)).fetchall()
-    log = Log(account_id, head, head_at, [EventRow._make(row[1:]) for row in found], [row[0] for row in found])
+    erased = connection.execute("SELECT position FROM erased_events WHERE account_id = %s", (account_id,)).fetchall()
+    rows, salts = [EventRow._make(row[1:]) for row in found], [row[0] for row in found]
+    log = Log(account_id, head, head_at, rows, salts, {row[0] for row in erased})
     log.events = {row.position: to_event(row) for row in log.rows if row.topic in SHAPES}  # every shape decodes
     return log
 
@@ -78,11 +86,15 @@ def find_order_faults(log: Log) -> Iterator[str]:
 
 
 def find_salt_faults(log: Log) -> Iterator[str]:
-    """16 bytes each, no two the same."""
-    if wrong := [salt for salt in log.salts if len(salt) != 16]:
+    """16 bytes each, no two the same; none where an erasure left something in the payload's place."""
+    salts = [salt for salt in log.salts if salt is not None]
+    if wrong := [salt for salt in salts if len(salt) != 16]:
         yield f"{len(wrong)} salts have not 16 bytes"
-    if len(set(log.salts)) != len(log.salts):
+    if len(set(salts)) != len(salts):
         yield "two events share a salt"
+    erased = {row.position for row, salt in zip(log.rows, log.salts, strict=True) if salt is None}
+    if erased != log.erased:
+        yield f"without salt are {sorted(erased)}, erased were {sorted(log.erased)}"
 
 
 def find_stream_faults(log: Log) -> Iterator[str]:
@@ -95,6 +107,12 @@ def find_stream_faults(log: Log) -> Iterator[str]:
                 yield f"record event at {row.position} has version {row.originator_version}"
             if row.originator_id != _stream_of(log.account_id, event):
                 yield f"record event at {row.position} stands in a foreign stream"
+        elif isinstance(event, KeepingEvent):
+            versions[row.originator_id] += 1
+            if (row.originator_id, row.originator_version) != (
+                keeping_stream_id(log.account_id), versions[row.originator_id]
+            ):  # fmt: skip
+                yield f"the account's own event at {row.position} stands in a foreign stream or has a wrong version"
         elif event is not None:
             versions[row.originator_id] += 1
             expected = versions[row.originator_id]
@@ -130,6 +148,8 @@ def find_ending_faults(log: Log) -> Iterator[str]:
     ended: set[str] = set()
     begun: set[str] = set()
     for position, event in log.events.items():
+        if isinstance(event, KeepingEvent):
+            continue
         if event.run_id in ended and not isinstance(event, NOTES):
             yield f"an event of run {event.run_id} at {position} follows the run's end"
         if isinstance(event, Run.Created):

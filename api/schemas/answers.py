@@ -127,6 +127,7 @@ class RecordedChangeSchema(Schema):
     occurred_at = String()
     recorded_at = String()
     erased = Boolean()
+    erased_fields = List(String())
 
 
 class ChangePageSchema(Schema):

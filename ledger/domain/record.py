@@ -39,6 +39,11 @@ class _Facts(NamedTuple):
     details: bytes | None = None
     actor: str | None = None
     preview: bool = False
+    erased: str | None = None
+    """What was erased of this event since it was recorded: `whole`, or `part`; None: nothing. What is left is not what
+    its leaf commits to."""
+    erased_fields: tuple[str, ...] = ()
+    """Names of the fields of before and after whose values were erased."""
 
 
 class RecordEvent(_Facts):

@@ -26,6 +26,10 @@ _BATCHES = """
     SELECT uuid_send(originator_id), position, payload FROM account_events
     WHERE originator_id = ANY(%s) AND topic = 'changes-recorded'
 """
+_ERASED = """
+    SELECT position, commitment, stream_commitment FROM erased_events
+    WHERE account_id = ledger_current_account() AND position = ANY(%s)
+"""
 _ENDS = ("run-finished", "run-failed")
 
 
@@ -89,13 +93,18 @@ def read_sealed(connection: Connection[Any], after: int, last: int) -> list[Seal
     return [Sealed._make(row) for row in rows]
 
 
-def read_erased(_: Connection[Any], positions: Sequence[int]) -> Mapping[int, Commitments]:
+def read_erased(connection: Connection[Any], positions: Sequence[int]) -> Mapping[int, Commitments]:
     """What is kept of the erased events at these positions. Raises IntegrityFailed where nothing is."""
-    if positions:
+    if not positions:
+        return {}
+    rows = connection.cursor(binary=True).execute(_ERASED, (list(positions),)).fetchall()
+    kept = {position: Commitments(payload, stream) for position, payload, stream in rows}
+    missing = sorted(set(positions) - kept.keys())
+    if missing:
         raise IntegrityFailed(
-            f"The event at position {positions[0]} has no salt and payload, and no erasure kept its commitment."
+            f"The event at position {missing[0]} has no salt and payload, and no erasure kept its commitment."
         )
-    return {}
+    return kept
 
 
 def batch_tally(row: Sealed) -> Tally:

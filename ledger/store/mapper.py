@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 from eventsourcing.utils import register_topic
 from msgspec import Raw
 
+from ledger.domain.keeping import KEEPING_EVENTS, KeepingEvent
 from ledger.domain.record import RECORD_EVENTS, RecordEvent
 from ledger.domain.run import Run
 from ledger.errors import IntegrityFailed
@@ -44,11 +45,13 @@ RunEvent = (
     | Run.UndoIntended
     | Run.BeforeStatesExpired
 )
-LedgerEvent = RunEvent | RecordEvent
+LedgerEvent = RunEvent | RecordEvent | KeepingEvent
 
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {topic: msgspec.json.Decoder(shape) for topic, shape in SHAPES.items()}
 _RECORD_TYPES = {event_type.TOPIC: event_type for event_type in RECORD_EVENTS}
+_KEEPING_TYPES = {event_type.TOPIC: event_type for event_type in KEEPING_EVENTS}
+_KEEPING_COLUMNS = frozenset(("originator_id", "originator_version", "timestamp"))
 _ACTION_OF_TOPIC = {
     "record-created": "create",
     "record-updated": "update",
@@ -56,8 +59,8 @@ _ACTION_OF_TOPIC = {
     "record-unmodified": "none",
     "record-erased": "erase",
 }
-for _event_type in RECORD_EVENTS:
-    register_topic(_event_type.TOPIC, _event_type)
+for _topic, _event_type in (_RECORD_TYPES | _KEEPING_TYPES).items():
+    register_topic(_topic, _event_type)
 
 
 class LedgerMapper(Mapper[Any]):
@@ -111,6 +114,8 @@ def to_new_event(event: LedgerEvent) -> NewEvent:
             event.occurred_at,
             encode_record(event),
         )
+    if isinstance(event, KeepingEvent):
+        return _new_keeping_event(event)
     occurred_at = event.started_at if isinstance(event, Run.Created) else getattr(event, "finished_at", None)
     payload = _ENCODER.encode(_run_shape(event))
     return NewEvent(
@@ -133,6 +138,8 @@ def encode_record(event: RecordEvent) -> bytes:
             NOTHING if event.details is None else Raw(event.details),
             event.actor,
             event.preview,
+            event.erased,  # type: ignore[arg-type]  # one of the shape's words
+            event.erased_fields,
         )
     )
 
@@ -159,16 +166,35 @@ def decode_record(row: EventRow) -> RecordEvent:
         bytes(shape.details) or None,
         shape.actor,
         shape.preview,
+        shape.erased,
+        shape.erased_fields,
     )
 
 
 def to_event(row: EventRow) -> LedgerEvent:
     """The domain event in a row, its times from the row's columns."""
-    return decode_record(row) if row.topic in _RECORD_TYPES else _run_event(row)
+    if row.topic in _RECORD_TYPES:
+        return decode_record(row)
+    return keeping_event(row) if row.topic in _KEEPING_TYPES else _run_event(row)
+
+
+def keeping_event(row: EventRow) -> KeepingEvent:
+    """The event in a row of the account's keeping stream."""
+    return _KEEPING_TYPES[row.topic](
+        originator_id=row.originator_id,
+        originator_version=row.originator_version,
+        timestamp=row.recorded_at,
+        **msgspec.structs.asdict(_decode(row)),
+    )
 
 
 def is_record_topic(topic: str) -> bool:
     return topic in _RECORD_TYPES
+
+
+def is_keeping_topic(topic: str) -> bool:
+    """Whether events of this topic are of the account itself, of no run and no record."""
+    return topic in _KEEPING_TYPES
 
 
 def decode_shape(topic: str, payload: bytes) -> Shape:
@@ -186,6 +212,14 @@ def _decode(row: EventRow) -> Shape:
     if row.payload is None:
         raise IntegrityFailed(f"The payload of the event at position {row.position} was erased.")
     return decode_shape(row.topic, row.payload)
+
+
+def _new_keeping_event(event: KeepingEvent) -> NewEvent:
+    members = {
+        each.name: getattr(event, each.name) for each in fields(event) if each.name not in _KEEPING_COLUMNS
+    }  # fmt: skip
+    payload = _ENCODER.encode(SHAPES[event.TOPIC](**members))
+    return NewEvent(event.originator_id.bytes, event.originator_version, event.TOPIC, "", 0, None, payload)
 
 
 def _run_shape(event: RunEvent) -> Shape:

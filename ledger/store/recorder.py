@@ -8,7 +8,7 @@ reader sees position k + 1 before k. Appends of different accounts share no lock
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -74,13 +74,20 @@ class Recorder(ApplicationRecorder):
         self.database = database
         self.account_id = account_id
 
-    def append(self, events: Sequence[NewEvent], *, unmoved: Mapping[UUID, int] | None = None) -> Appended:
+    def append(
+        self,
+        events: Sequence[NewEvent],
+        *,
+        unmoved: Mapping[UUID, int] | None = None,
+        then: Callable[[Connection[Any], Appended], None] | None = None,
+    ) -> Appended:
         """Appends `events` whole, in order, or not at all.
 
         `unmoved` names record streams and the last position each may have. Raises StreamMoved when one has a newer
-        event, IntegrityError (the library's) when a run stream already has one of the versions.
+        event, IntegrityError (the library's) when a run stream already has one of the versions. `then` does what
+        belongs to these events, in their transaction.
         """
-        return self.append_blocks(len(events), [events], unmoved=unmoved)
+        return self.append_blocks(len(events), [events], unmoved=unmoved, then=then)
 
     def append_blocks(
         self,
@@ -89,6 +96,7 @@ class Recorder(ApplicationRecorder):
         *,
         unmoved: Mapping[UUID, int] | None = None,
         unless_head: int | None = None,
+        then: Callable[[Connection[Any], Appended], None] | None = None,
     ) -> Appended:
         """append for `number` events that are made while the ones before them are being stored.
 
@@ -106,6 +114,8 @@ class Recorder(ApplicationRecorder):
                     for data in encode_copy(self.account_id.bytes, appended.first, appended.recorded_at, blocks):
                         copy.write(data)
                 assert cursor.rowcount == number, "positions are taken for exactly the events that follow"
+                if then is not None:
+                    then(connection, appended)
         except psycopg.errors.UniqueViolation as error:
             raise IntegrityError(str(error)) from error
         self.database.announce(self.account_id)

@@ -10,6 +10,7 @@ tests/unit/samples/ keeps one payload of every shape and version ever stored.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Raw, Struct
 
@@ -89,6 +90,61 @@ class RecordShape(Struct, omit_defaults=True, forbid_unknown_fields=True, gc=Fal
     details: Raw = NOTHING
     actor: str | None = None
     preview: bool = False
+    erased: Literal["whole", "part"] | None = None
+    """Only in the rest that an erasure leaves in an event's place, never in an event as it was recorded."""
+    erased_fields: tuple[str, ...] = ()
+
+
+class HoldPlacedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    object_type: str
+    record_id: str | None
+    reason: str
+    user: str
+
+
+class HoldLiftedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    object_type: str
+    record_id: str | None
+    reason: str
+    user: str
+
+
+class RetentionSetShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    object_type: str
+    keep_days: int
+    what: Literal["before", "whole"]
+    reason: str
+    user: str
+
+
+class RetentionLiftedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    object_type: str
+    reason: str
+    user: str
+
+
+class RetentionAppliedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    object_type: str
+    what: Literal["before", "whole"]
+    upto: int
+    erased: int
+
+
+class ErasureRecordedShape(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    VERSION = 1
+    run_id: str
+    object_type: str
+    record_id: str
+    reason: str
+    user: str
+    fields: tuple[str, ...] | None = None
+    erased: int = 0
+    repeats: str | None = None
 
 
 Shape = (
@@ -102,6 +158,12 @@ Shape = (
     | UndoIntendedShape
     | BeforeStatesExpiredShape
     | RecordShape
+    | HoldPlacedShape
+    | HoldLiftedShape
+    | RetentionSetShape
+    | RetentionLiftedShape
+    | RetentionAppliedShape
+    | ErasureRecordedShape
 )
 
 SHAPES: dict[str, type[Shape]] = {
@@ -120,5 +182,11 @@ SHAPES: dict[str, type[Shape]] = {
     "record-unmodified": RecordShape,
     "record-failed": RecordShape,
     "record-erased": RecordShape,
+    "hold-placed": HoldPlacedShape,
+    "hold-lifted": HoldLiftedShape,
+    "retention-set": RetentionSetShape,
+    "retention-lifted": RetentionLiftedShape,
+    "retention-applied": RetentionAppliedShape,
+    "erasure-recorded": ErasureRecordedShape,
 }
 """Every topic that this version of the ledger can store and read."""

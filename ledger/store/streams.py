@@ -5,7 +5,7 @@ Read by index, stream by stream: the planner, which cannot see through the accou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -42,6 +42,11 @@ _RANGE = sql.SQL("SELECT {} FROM account_events WHERE position > %(after)s AND p
 _BATCHES = """
     SELECT position, payload FROM account_events WHERE originator_id = ANY(%(streams)s) AND topic = 'changes-recorded'
 """
+_RUN_EVENTS = sql.SQL(
+    "SELECT {} FROM account_events WHERE originator_id = ANY(%(streams)s) AND topic <> 'changes-recorded'"
+).format(sql.SQL(EVENT_COLUMNS))
+_AT = sql.SQL("SELECT {} FROM account_events WHERE position = ANY(%(positions)s)").format(sql.SQL(EVENT_COLUMNS))
+STREAMS_AT_ONCE = 1_000
 
 
 class Streams:
@@ -100,6 +105,21 @@ class Streams:
                 rows = ahead.result()
                 ahead = reader.submit(self._read, _RANGE, spans[number + 1]) if number + 1 < len(spans) else None
                 yield sorted(rows)
+
+    def run_events(self, run_ids: Iterable[str]) -> Iterator[EventRow]:
+        """The runs' own events but those that count batches; of each run in order."""
+        streams = [run_stream_id(self._account_id, run_id) for run_id in sorted(run_ids)]
+        for start in range(0, len(streams), STREAMS_AT_ONCE):
+            yield from sorted(self._read(_RUN_EVENTS, {"streams": streams[start : start + STREAMS_AT_ONCE]}))
+
+    def at(self, positions: Iterable[int]) -> list[EventRow]:
+        """The events at these positions, in order."""
+        wanted = list(positions)
+        return sorted(self._read(_AT, {"positions": wanted})) if wanted else []
+
+    def between(self, after: int, last: int) -> list[EventRow]:
+        """The events after one position up to another, in order."""
+        return sorted(self._read(_RANGE, {"after": after, "last": last}))
 
     def _read(self, query: sql.Composed, parameters: dict[str, Any]) -> list[EventRow]:
         with self._database.transaction(self._account_id) as connection:

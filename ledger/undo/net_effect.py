@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from ledger.domain.record import RecordCreated, RecordDeleted, RecordEvent, fold
+from ledger.domain.record import RecordCreated, RecordDeleted, RecordErased, RecordEvent, fold
 from ledger.json_text import split_fields
 from ledger.undo.comparing import NULL
 
@@ -86,7 +86,12 @@ def _single_update(
     same: Callable[[str, bytes | None, bytes | None], bool],
 ) -> NetEffect | None:
     """The way of nearly all records: one update, nothing erased. None: take the general way."""
-    if isinstance(event, RecordCreated | RecordDeleted) or event.before in (None, NULL) or erasure(event):
+    if (
+        isinstance(event, RecordCreated | RecordDeleted)
+        or event.before in (None, NULL)
+        or event.erased
+        or erasure(event)
+    ):
         return None
     before, after = split_fields(event.before), split_fields(event.after)
     if before.keys() != after.keys():
@@ -123,9 +128,9 @@ class _Reduced:
             self.after = {**({} if isinstance(event, RecordCreated) else self.after), **after}
             self.after.update(dict.fromkeys(before.keys() - after.keys()))
             self.is_present = True
-            names = after.keys() | before.keys()
+            names = after.keys() | before.keys() | set(event.erased_fields)
             self.erased_after -= names
-            self.erased_after |= {name for name in names if erased is not None and erased.covers(name)}
+            self.erased_after |= {name for name in names if _is_erased(event, erased, name)}
 
     def _take_before(
         self, event: RecordEvent, before: dict[str, bytes], after: dict[str, bytes], erased: Erasure | None
@@ -136,13 +141,13 @@ class _Reduced:
                 self.whole_before = Unknown.ERASED
             elif unknown:
                 self.whole_before = Unknown.NOT_RECORDED
-        names = before.keys() | after.keys()
+        names = before.keys() | after.keys() | set(event.erased_fields)
         if isinstance(event, RecordDeleted) and erased is not None:
             names |= erased.fields or frozenset()
         for name in names:
             if name in self.before:
                 continue
-            if erased is not None and erased.covers(name):
+            if _is_erased(event, erased, name):
                 self.before[name] = Unknown.ERASED
             elif unknown:
                 self.before[name] = Unknown.NOT_RECORDED
@@ -167,6 +172,13 @@ class _Reduced:
             return None
         after = {name: self.after.get(name) for name in changed}
         return NetEffect("update", run_id, before=changed, after=after, erased_after=erased_after)
+
+
+def _is_erased(event: RecordEvent, erased: Erasure | None, name: str) -> bool:
+    """Erased since, from the event itself, or by it: an erasure is never taken back."""
+    return (
+        name in event.erased_fields or isinstance(event, RecordErased) or (erased is not None and erased.covers(name))
+    )
 
 
 def state_after(events: Iterable[RecordEvent]) -> dict[str, bytes] | None:

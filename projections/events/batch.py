@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ledger.ids import RUN_ID_LENGTH_MAX
-from ledger.store.mapper import decode_shape, is_record_topic
+from ledger.store.mapper import decode_shape, is_keeping_topic, is_record_topic
 from ledger.store.shapes import RecordShape, RunStartedShape, Shape
 
 NAME_CHARACTERS_MAX = 200
@@ -67,10 +67,15 @@ class Batch(NamedTuple):
 
 
 def decode_rows(rows: Iterable[StoredRow]) -> tuple[list[Change], list[RunFact]]:
-    """Record events and run events, each in order. Raises IntegrityFailed for a payload that nothing explains."""
+    """Record events and run events, each in order; what is of the account itself is left out.
+
+    Raises IntegrityFailed for a payload that nothing explains.
+    """
     changes: list[Change] = []
     run_facts: list[RunFact] = []
     for row in rows:
+        if is_keeping_topic(row.topic):
+            continue
         if not is_record_topic(row.topic):
             run_facts.append(RunFact(row, decode_shape(row.topic, row.payload or b"")))
         elif row.payload is None:

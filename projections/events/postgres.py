@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,10 @@ _EVENTS_AFTER = """
 """
 """Positions have no gap, so a range is a number of events. A LIMIT instead lets a planner whose statistics are old sort
 the whole log first."""
+_RECORD_EVENTS_AT = """
+    SELECT position, uuid_send(originator_id), topic, run_id, sequence, timestamptz_send(occurred_at), payload
+    FROM account_events WHERE position = ANY(%s) AND sequence > 0 ORDER BY position
+"""
 _STARTS = """
     SELECT run_id, payload FROM account_events WHERE originator_id = ANY(%s) AND originator_version = 1
 """
@@ -50,6 +54,12 @@ class EventReader:
         except IntegrityFailed as error:
             raise IntegrityFailed(f"Between positions {after + 1} and {rows[-1].position}: {error}") from error
         return Batch(rows[-1].position, changes, run_facts, self._starts_of(connection, changes, run_facts))
+
+    def read_at(self, connection: Connection[Any], positions: Sequence[int]) -> Batch:
+        """The record events at these positions, in order, as a batch."""
+        fetched = connection.cursor(binary=True).execute(_RECORD_EVENTS_AT, (list(positions),), prepare=False)
+        changes, _ = decode_rows(StoredRow._make(row) for row in fetched.fetchall())
+        return Batch(max(positions, default=0), changes, [], self._starts_of(connection, changes, []))
 
     def _starts_of(
         self, connection: Connection[Any], changes: Iterable[Change], run_facts: Iterable[RunFact]

@@ -33,6 +33,7 @@ class RecordFold:
                 self._go(row, None)
             return
         self._label = event.label or self._label
+        self._erased = self._erased or (event.erased is not None and row.topic in _CHANGING)
         if not event.changes_the_record:
             return
         if isinstance(event, RecordDeleted):

@@ -100,6 +100,8 @@ def _row_maker(  # noqa: C901  one closure without calls: here a report of a mil
         if shape is None:
             row[_MESSAGE] = ERASED_MESSAGE
             return row
+        if shape.erased:
+            row[_MESSAGE] = own_cell(_erased_message(shape))
         if shape.action:
             row[action_at] = shape.action
         text = shape.record_id
@@ -136,3 +138,9 @@ def _row_maker(  # noqa: C901  one closure without calls: here a report of a mil
         return row
 
     return make_row
+
+
+def _erased_message(shape: ReportShape) -> str:
+    if shape.erased == "whole":
+        return ERASED_MESSAGE
+    return f"(Erased: {', '.join(shape.erased_fields) or 'the before-state'}.)"

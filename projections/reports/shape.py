@@ -29,6 +29,8 @@ class ReportShape(Struct, forbid_unknown_fields=True, gc=False):
     details: Values | UnsetType = UNSET
     actor: str | None = None
     preview: bool = False
+    erased: str | None = None
+    erased_fields: tuple[str, ...] = ()
 
     @property
     def before_is_unknown(self) -> bool:
@@ -76,6 +78,8 @@ def _decode_carefully(payload: bytes) -> ReportShape | None:
         _values(bytes(shape.details)),
         shape.actor,
         shape.preview,
+        shape.erased,
+        shape.erased_fields,
     )
 
 

@@ -45,4 +45,6 @@ def decode_change(row: EventRow) -> Change:
         details=event.details,
         actor=event.actor,
         preview=event.preview,
+        erased=event.erased == "whole",
+        erased_fields=event.erased_fields,
     )

@@ -78,6 +78,8 @@ def changed_fields(shape: RecordShape) -> tuple[str, ...]:
         names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     else:
         names = list(before or after)
+    if shape.erased_fields:
+        names = list({*names, *shape.erased_fields})
     names.sort()
     if any("\0" in name for name in names):
         names = [name.replace("\0", "\ufffd") for name in names]

@@ -17,8 +17,8 @@ class Change:
     """One change of a run as it was recorded. before, after and details are canonical JSON texts.
 
     `before` is None where a change has none (a create) and `b"null"` where the producer did not know it. `erased`:
-    what the event held was erased; only position, run, sequence, action, result and the times are left, and
-    object_type is "".
+    what the event held was erased; only its frame is left. `erased_fields`: fields whose values were erased; what is
+    left of the change is not what its leaf commits to.
     """
 
     position: int
@@ -39,6 +39,7 @@ class Change:
     actor: str | None = None
     preview: bool = False
     erased: bool = False
+    erased_fields: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The change as every interface shows it: values exact (msgspec.Raw), what is not there left out.
@@ -70,6 +71,8 @@ class Change:
         }
         if self.erased:
             shown["erased"] = True
+        if self.erased_fields:
+            shown["erased_fields"] = list(self.erased_fields)
         return shown
 
 

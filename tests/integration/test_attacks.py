@@ -16,11 +16,12 @@ import pytest
 from psycopg import errors, sql
 
 from ledger.embedded import DatabaseUrls
+from ledger.ids import keeping_stream_id
 from ledger.service import AccountLedger
 from ledger.store.database import Database
 from ledger.store.recorder import Recorder
 from ledger.store.rows import NewEvent
-from tests.examples import add_account, an_operation, changes, opened
+from tests.examples import a_ledger, add_account, an_operation, changes, opened
 
 INSERT = """
     INSERT INTO events (account_id, position, originator_id, originator_version, recorded_at, occurred_at, sequence,
@@ -187,7 +188,8 @@ def test_replication_does_not_switch_the_triggers_off(owner: psycopg.Connection[
 
 
 def test_the_service_cannot_write_through_the_view(service: psycopg.Connection[Any]) -> None:
-    assert not_refused(service, THROUGH_THE_VIEW) == []
+    refusal = (errors.InsufficientPrivilege, errors.FeatureNotSupported)
+    assert not_refused(service, THROUGH_THE_VIEW, refusal) == []
 
 
 def test_the_service_cannot_change_definitions_or_its_rights(scene: Scene) -> None:
@@ -433,3 +435,100 @@ def test_an_error_rolls_back_and_leaves_no_account(scene: Scene) -> None:
             connection.execute("SELECT 1 / 0")
         with store.connection() as connection, pytest.raises(errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM account_events")
+
+
+# The door of erasure (0009_erasure.sql).
+
+TELL = """
+    WITH taken AS (UPDATE accounts SET head = head + 1, head_at = clock_timestamp()
+                   WHERE account_id = ledger_current_account() RETURNING head)
+    INSERT INTO events (account_id, position, originator_id, originator_version, recorded_at, occurred_at, sequence,
+                        topic, run_id, salt, payload)
+    SELECT ledger_current_account(), head, %s, 1, now(), now(), 0, 'erasure-recorded', '',
+        '0123456789abcdef', '{"run_id":"x","object_type":"x","record_id":"x","reason":"x","user":"x"}' FROM taken
+"""
+"""The event without which the door stays shut, at position 8."""
+MISUSES: dict[str, LiteralString] = {
+    "a statement of the service's own": "UPDATE events SET salt = NULL, payload = NULL WHERE position = 3",
+    "an event of a transaction before": "SELECT ledger_erase(7, '{3}', '{\"\\\\x7b7d\"}')",
+    "no event": "SELECT ledger_erase(99, '{3}', '{\"\\\\x7b7d\"}')",
+    "a position that is not there": "SELECT ledger_erase(8, '{3,1000}', '{\"\\\\x7b7d\",\"\\\\x7b7d\"}')",
+    "an event that tells of an erasure": "SELECT ledger_erase(8, '{8}', '{\"\\\\x7b7d\"}')",
+    "an event that counts changes": "SELECT ledger_erase(8, '{7}', '{\"\\\\x7b7d\"}')",
+    "no rest": "SELECT ledger_erase(8, '{3}', '{NULL}')",
+    "putting in a rest by hand": "INSERT INTO erased_events VALUES (ledger_current_account(), 3, 8, 'x', 'x', 'x')",
+    "removing what was erased": "DELETE FROM erased_events",
+    "becoming the eraser": "SET ROLE ledger_eraser",
+    "taking the door over": "ALTER FUNCTION ledger_erase(bigint, bigint[], bytea[]) OWNER TO ledger_service",
+}
+REFUSED = (
+    errors.InsufficientPrivilege,
+    errors.IntegrityConstraintViolation,
+    errors.CheckViolation,
+    errors.NotNullViolation,
+)
+
+
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_the_door_of_erasure_cannot_be_misused(misuse: str, service: psycopg.Connection[Any], scene: Scene) -> None:
+    refused = pytest.raises(REFUSED)
+    with refused, service.transaction():
+        service.execute(TELL, (keeping_stream_id(scene.mine),))
+        service.execute(MISUSES[misuse])
+
+
+AS_THE_ERASER: list[LiteralString] = [
+    "UPDATE events SET payload = '{}' WHERE position = 3",
+    "UPDATE events SET salt = NULL, payload = NULL WHERE position = 3",
+    "UPDATE events SET salt = NULL, payload = NULL, topic = 'x' WHERE position = 3",
+    "UPDATE events SET topic = 'x' WHERE position = 3",
+    "DELETE FROM events WHERE position = 3",
+    "TRUNCATE events",
+    "INSERT INTO erased_events VALUES (ledger_current_account(), 3, 8, sha256('x'), sha256('x'), '{}')",
+    """INSERT INTO erased_events
+       SELECT account_id, position, 7, sha256(salt || payload), sha256(salt || 'stream' || uuid_send(originator_id)), '{}'
+       FROM events
+       WHERE account_id = ledger_current_account() AND position = 3""",
+    "TRUNCATE erased_events",
+]
+WHAT_WAS_ERASED: list[LiteralString] = [
+    "UPDATE erased_events SET commitment = sha256('x')",
+    'UPDATE erased_events SET rest = \'{"after":{"phone":"555"}}\'',
+    "UPDATE erased_events SET erasure_position = 100",
+    "DELETE FROM erased_events",
+    "TRUNCATE erased_events",
+]
+
+
+def test_even_the_eraser_and_the_owner_cannot_do_more(owner: psycopg.Connection[Any], scene: Scene) -> None:
+    with owner.transaction():
+        owner.execute(TELL, (keeping_stream_id(scene.mine),))
+    owner.execute("SET ROLE ledger_eraser")
+    assert not_refused(owner, AS_THE_ERASER) == []
+    owner.execute("RESET ROLE")
+    assert not_refused(owner, AS_THE_ERASER) == []
+
+
+def test_the_door_opens_for_an_erasure_with_its_event_and_shows_the_rest_as_no_leafs(database: DatabaseUrls) -> None:
+    with a_ledger(database.service_url) as ledger:
+        ledger.start_run(an_operation(), run_id="run")
+        ledger.record_changes("run", [changes(1, 5)])
+        account = ledger.account_id
+    with psycopg.connect(database.service_url, autocommit=True) as service:
+        service.execute("SET ROLE ledger_service")
+        set_account(service, account)
+        query = "SELECT sha256(salt || payload) FROM account_events WHERE position = 3"
+        committed = service.execute(query).fetchone()
+        with service.transaction():
+            service.execute(TELL, (keeping_stream_id(account),))
+            rest = b'{"object_type":"contact","record_id":"r-2","erased":"whole"}'
+            service.execute("SELECT ledger_erase(8, '{3}', %s)", ([rest],))
+        shown = service.execute("SELECT salt, payload FROM account_events WHERE position = 3").fetchone()
+        assert shown == (None, rest)
+        assert service.execute("SELECT commitment FROM erased_events").fetchall() == [committed]
+        assert not_refused(service, WHAT_WAS_ERASED) == []
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        assert not_refused(owner, WHAT_WAS_ERASED) == []
+        owner.execute("SET ROLE ledger_eraser")
+        set_account(owner, account)
+        assert not_refused(owner, WHAT_WAS_ERASED) == []
