@@ -486,7 +486,8 @@ AS_THE_ERASER: list[LiteralString] = [
     "TRUNCATE events",
     "INSERT INTO erased_events VALUES (ledger_current_account(), 3, 8, sha256('x'), sha256('x'), '{}')",
     """INSERT INTO erased_events
-       SELECT account_id, position, 7, sha256(salt || payload), sha256(salt || 'stream' || uuid_send(originator_id)), '{}'
+       SELECT account_id, position, 7, sha256(salt || payload),
+           sha256(salt || 'stream' || uuid_send(originator_id)), '{}'
        FROM events
        WHERE account_id = ledger_current_account() AND position = 3""",
     "TRUNCATE erased_events",
