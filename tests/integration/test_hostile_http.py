@@ -231,7 +231,9 @@ def test_gzip_that_ends_too_early_is_refused(web: Web, cut: int) -> None:
     assert "gzip" in document["detail"]
 
 
-@pytest.mark.parametrize("body", [b"not gzip", b"\x1f\x8b", b"\x1f\x8b\x08\x00", gzip.compress(b"x") + b"garbage"])
+@pytest.mark.parametrize(
+    "body", [b"not gzip", b"\x1f\x8b", b"\x1f\x8b\x08\x00", gzip.compress(b"x", mtime=0) + b"garbage"]
+)
 def test_what_is_not_gzip_is_refused(web: Web, body: bytes) -> None:
     assert problem(web.send(web.start(), body, headers={"Content-Encoding": "gzip"}))["status"] in (400, 422)
 
