@@ -106,8 +106,13 @@ class Services:
 
     def restoring(self, account_id: UUID, asked: Restoring) -> UndoRequest:
         """The undo that puts records of a type back to a moment: of all runs that changed any after it."""
-        project_once(self.database, account_id)
-        return asked.of_runs(tuple(self.run_changes(account_id).runs_since(asked.object_type, asked.as_of)))
+        if asked.records is not None and len(asked.records) == 1:
+            (record_id,) = asked.records
+            runs = self.records(account_id).runs_since(asked.object_type, record_id, asked.as_of)  # its stream tells
+        else:
+            project_once(self.database, account_id)
+            runs = self.run_changes(account_id).runs_since(asked.object_type, asked.as_of)
+        return asked.of_runs(tuple(runs))
 
     def _children_of(self, account_id: UUID, recipe_run_id: str) -> list[str]:
         project_once(self.database, account_id)

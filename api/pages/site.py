@@ -10,14 +10,14 @@ from flask import Flask, current_app, g, request
 
 from api import shown
 from api.differences import marked
-from api.pages import record, run, signing_in, tracker, undo, undo_run, viewer, views
+from api.pages import overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views
 from api.pages.blueprint import may, pages
 from api.pages.progress import progress_of
 from api.pages.undo_words import reason_words
 from api.sign_in import FailedSignIns
 from ledger.json_text import plain
 
-MODULES = (record, run, signing_in, tracker, undo, undo_run, viewer, views)
+MODULES = (overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views)
 """Imported for the routes they add to the blueprint."""
 
 

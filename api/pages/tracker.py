@@ -38,12 +38,13 @@ FILTERS: Mapping[str, str] = {
     "kind": "Kind",
     "has_failures": "Failures",
     "zero_succeeded": "Nothing succeeded",
+    "undo_state": "Undo",
     "recipe_run_id": "Recipe run",
     "mode": "Mode",
 }
 """Parameters of the address that narrow the list, and what people call them."""
 MORE_FILTERS = ("object_type", "template", "app", "module", "user", "status", "trigger", "kind", "has_failures",
-                "zero_succeeded")  # fmt: skip
+                "zero_succeeded", "undo_state")  # fmt: skip
 _FLAGS = {"true": "yes", "false": "no"}
 _CSV_COUNTS = ("updated", "created", "deleted", "unmodified", "other", "failed", "succeeded", "processed")
 _CSV_HEADS = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from ledger.store.rows import EVENT_COLUMNS, EventRow
 from projections.progress import wait_for
 from projections.records.folding import RecordFold
 from projections.records.moment import Cut, Moment, resolve
-from projections.records.view import Blame, HistoryPage, RecordState
+from projections.records.view import Blame, HistoryPage, NamedRecord, RecordState
 from projections.run_changes.decoding import decode_change
 from projections.tracking.postgres import live_generation
 
@@ -37,6 +38,14 @@ _RECORDS = """
     SELECT record_id, originator_id FROM records
     WHERE account_id = %(account)s AND generation = %(generation)s AND object_type = %(object_type)s
     AND record_id > %(after)s AND first_position <= %(position)s ORDER BY record_id LIMIT %(limit)s
+"""
+_NAMED = """
+    SELECT object_type, record_id, label, is_present FROM records
+    WHERE account_id = %s AND generation = %s AND object_type = ANY(%s) AND record_id = %s ORDER BY object_type
+"""
+_RUNS_SINCE = """
+    SELECT run_id FROM account_events WHERE originator_id = %s AND occurred_at > %s
+    AND topic IN ('record-created', 'record-updated', 'record-deleted') GROUP BY run_id ORDER BY min(position)
 """
 _STREAMS = f"""
     SELECT {EVENT_COLUMNS} FROM account_events
@@ -82,6 +91,19 @@ class Records:
         presence = self._fold(object_type, record_id, NOW).state("now").presence
         next_after = changes[-1].position if len(rows) > limit else None
         return HistoryPage(object_type, record_id, presence, changes, next_after)
+
+    def named(self, record_id: str, object_types: Sequence[str]) -> list[NamedRecord]:
+        """The records of these types that have this id."""
+        with self._database.transaction(self._account_id) as connection:
+            generation = live_generation(connection, self._account_id, "records")
+            parameters = (self._account_id, generation, list(object_types), record_id.replace("\0", "\ufffd"))
+            return [NamedRecord._make(row) for row in connection.execute(_NAMED, parameters)]
+
+    def runs_since(self, object_type: str, record_id: str, instant: datetime) -> list[str]:
+        """The runs that changed a record after an instant, in the order of the log."""
+        stream = record_stream_id(self._account_id, object_type, record_id)
+        with self._database.transaction(self._account_id) as connection:
+            return [row[0] for row in connection.execute(_RUNS_SINCE, (stream, instant))]
 
     def states(self, object_type: str, moment: Moment = NOW) -> Iterator[dict[str, Any]]:
         """All records of a type at a moment, by record id: {"object_type", "record_id", "fields"}; `fields` holds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Raw
 
@@ -55,6 +55,15 @@ class RecordState:
             "recorded_at": self.recorded_at,
             "label": self.label,
         } | ({"erased": True} if self.erased else {})
+
+
+class NamedRecord(NamedTuple):
+    """A record that has a certain id."""
+
+    object_type: str
+    record_id: str
+    label: str | None
+    is_present: bool
 
 
 @dataclass(frozen=True, slots=True)

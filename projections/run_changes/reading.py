@@ -113,8 +113,9 @@ class RunChanges:
         changes = self._changes([one.position for one in shown])
         return ChangePage(tuple(changes), goes_on, changes[-1].position if changes else None)
 
-    def search(self, search: ChangeSearch) -> ChangePage:
-        """A page of the changes across runs that match, newest first. Raises InputError, NotFound (unknown run_id)."""
+    def search(self, search: ChangeSearch, *, blocks_max: int | None = None) -> ChangePage:
+        """A page of the changes across runs that match, newest first, from at most `blocks_max` blocks of positions
+        (none given: SCAN_BLOCKS_MAX). Raises InputError, NotFound (unknown run_id)."""
         _check_limit(search.limit)
         if search.after is not None and search.after < 0:
             raise _bad_cursor()
@@ -124,7 +125,7 @@ class RunChanges:
         searched_to: int | None = None
         templates: dict[str, str] = {}
         for number, block in enumerate(candidate_blocks(self._database, self._account_id, search)):
-            if number == SCAN_BLOCKS_MAX:
+            if number == (SCAN_BLOCKS_MAX if blocks_max is None else blocks_max):
                 return ChangePage(tuple(found), searched_to, searched_to)
             for change in self._matches_in(block, search, templates):
                 found.append(change)

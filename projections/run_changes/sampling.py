@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ledger.json_text import split_fields
 from ledger.store.database import Database
+from ledger.store.recorder import Recorder
 from projections.run_changes.reading import RunChanges
 from projections.run_changes.view import Change, ChangeQuery
 from projections.tracking.postgres import live_generation
@@ -20,12 +21,21 @@ VALUES_LOOKED_AT = 300
 """The first succeeded changes, whose values are looked at."""
 RUNS_MAX = 20
 """Runs of a recipe that are looked at, the first."""
+NEWEST_LOOKED_AT = 10_000
+"""Positions of the log, the newest."""
+FIELDS_MAX = 50
 _EMPTY = (b"null", b'""')
 
 _MESSAGES = """
     SELECT message, count(*) FROM account_run_changes
     WHERE generation = %s AND run_id = ANY(%s) AND sequence BETWEEN 1 AND %s AND failed
     GROUP BY message ORDER BY count(*) DESC, message LIMIT %s
+"""
+
+_FIELDS = """
+    SELECT name, count(*) FROM account_run_changes, unnest(fields) AS name
+    WHERE generation = %s AND position > %s AND position <= %s AND NOT preview AND NOT failed
+    GROUP BY name ORDER BY count(*) DESC, name LIMIT %s
 """
 
 
@@ -65,6 +75,14 @@ class Sampling:
         """Of a run, or of a recipe with these children. Raises NotFound."""
         changes = self._changes.page(ChangeQuery(run_id, result="succeeded", limit=VALUES_LOOKED_AT)).changes
         return Sample(tuple(self._messages([run_id, *children][:RUNS_MAX])), sample_fields(changes), len(changes))
+
+    def newest_fields(self) -> list[tuple[str, int]]:
+        """Fields of the account's newest changes and how many of these name each, the most often named first."""
+        head = Recorder(self._database, self._account_id).max_notification_id() or 0
+        with self._database.transaction(self._account_id) as connection:
+            generation = live_generation(connection, self._account_id, "run_changes")
+            rows = connection.execute(_FIELDS, (generation, head - NEWEST_LOOKED_AT, head, FIELDS_MAX)).fetchall()
+        return [(name, number) for name, number in rows]
 
     def _messages(self, runs: list[str]) -> list[Message]:
         with self._database.transaction(self._account_id) as connection:
