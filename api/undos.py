@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
@@ -187,13 +187,18 @@ def carry_on_apart(found: Services, account_id: UUID, undo_id: str) -> None:
     """In a thread of its own: the undo goes on whether or not somebody waits. A server that dies leaves it to be
     resumed."""
 
+    is_seen = Event()
+
     def work() -> None:
         try:
-            found.undo(account_id).carry_on(undo_id)
+            found.undo(account_id).carry_on(undo_id, on_held=is_seen.set)
         except LedgerError as error:
             _log.warning("undo stopped", run_id=undo_id, code=error.code, detail=error.message)
+        finally:
+            is_seen.set()
 
     thread = Thread(target=work, name=f"undo-{undo_id}", daemon=True)
     thread.start()
+    is_seen.wait()  # or the answer would say that it is interrupted
     if current_app.testing:
         thread.join()

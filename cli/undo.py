@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ledger.undo.execution import Progress as UndoProgress
     from ledger.undo.request import Selection, UndoRequest
     from ledger.undo.result import Item, UndoResult
+    from ledger.undo.service import AccountUndo
     from projections.reports.edited import EditedReport
 
 ITEMS_SHOWN_MAX = 20
@@ -83,7 +84,7 @@ def undo(
             return 0
         if cancel is not None:
             undos.cancel(cancel)
-            return _end(session, stream, undos.result(cancel), as_json)
+            return _end_or_running(session, stream, undos, cancel, as_json)
         if resume is not None:
             with Progress("records", quiet=session.quiet) as progress:
                 result = undos.carry_on(resume, lambda at: progress.advance(at.records - progress.items))
@@ -103,10 +104,10 @@ def undo(
             session.remark(f"Undo {undo_id} has begun; if it is interrupted: ledger undo --resume {undo_id}")
             if is_new:
                 result = undos.carry_on(undo_id, lambda at: progress.advance(at.records - progress.items, _share(at)))
-            else:
-                result = undos.result(undo_id)
-                result.replayed = True
-            session.remark(f"{progress.items:,} records, {progress.rate:,.0f}/s")
+                session.remark(f"{progress.items:,} records, {progress.rate:,.0f}/s")
+        if not is_new:
+            session.remark("The same request was sent before; this is what became of it.")
+            return _end_or_running(session, stream, undos, undo_id, as_json, replayed=True)
         return _end(session, stream, result, as_json, edited)
 
 
@@ -280,6 +281,21 @@ def _end(
         else:
             session.remark(f"Its report: ledger report {result.undo_id}")
     return EXIT_CODES[result.status]
+
+
+def _end_or_running(
+    session: Session, stream: BinaryIO, undos: AccountUndo, undo_id: str, as_json: bool, *, replayed: bool = False
+) -> int:
+    """How an undo ended; of one that another process carries out, that it does."""
+    is_running = undos.state(undo_id) == "running"
+    result = undos.result(undo_id)
+    result.replayed = replayed
+    if not is_running:
+        return _end(session, stream, result, as_json)
+    if as_json:
+        write_json(stream, result.as_dict() | {"status": "running"})
+    session.remark(f"Undo {undo_id} is being carried out. Once asked to stop it does so after its batch under way.")
+    return 0
 
 
 def _show(stream: BinaryIO, result: UndoResult, *, is_plan: bool) -> None:

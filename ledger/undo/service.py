@@ -113,8 +113,11 @@ class AccountUndo:
             group, cascaded = self._resolve(request)  # refuses what another undo has taken in between
         raise Conflict("The runs are being changed by others at this moment. Try again.")
 
-    def carry_on(self, undo_id: str, on_progress: OnProgress = lambda _: None) -> UndoResult:
-        """Carries out a begun undo, from wherever it is: the first time, or after any interruption.
+    def carry_on(
+        self, undo_id: str, on_progress: OnProgress = lambda _: None, *, on_held: Callable[[], None] = lambda: None
+    ) -> UndoResult:
+        """Carries out a begun undo, from wherever it is: the first time, or after any interruption. `on_held` is called
+        once this process has it, and others see that it runs.
 
         Raises NotFound, Conflict (another process carries it out). An undo that has ended answers its result.
         """
@@ -123,6 +126,7 @@ class AccountUndo:
             return self.result(undo_id)
         hold = Hold(self._database, self.account_id, undo_id)
         with hold.kept():
+            on_held()
             return self._carry_on(undo_id, hold, on_progress)
 
     resume = carry_on
