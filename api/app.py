@@ -24,6 +24,7 @@ from api.records import records
 from api.reports import reports
 from api.restores import restores
 from api.runs import runs
+from api.signed_log import signed_log
 from api.targets import targets
 from api.tokens import tokens
 from api.undos import undos
@@ -83,7 +84,8 @@ def _add_api(app: Flask) -> None:
     api = LedgerApi(app, spec_kwargs=spec)
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
     blueprints = (
-        runs, changes, reports, records, undos, edited_reports, restores, targets, erasures, tokens, notifications,
+        runs, changes, reports, records, undos, signed_log, edited_reports, restores, targets, erasures, tokens,
+        notifications,
     )  # fmt: skip
     for blueprint in blueprints:
         api.register_blueprint(blueprint)

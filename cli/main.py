@@ -42,7 +42,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "project": ("cli.projecting:project", "Follow the log and fill the views."),
     "rebuild": ("cli.projecting:rebuild", "Fill a view anew beside the live one, then swap."),
     "seal": ("cli.sealing:seal", "Add new events to the signed log."),
-    "log": ("cli.sealing:log", "The signed log: keys, checkpoint."),
+    "log": ("cli.sealing:log", "The signed log: keys, checkpoint, files."),
+    "proof": ("cli.sealing:proof", "Write the evidence of a run, to be checked offline."),
     "lag": ("cli.projecting:lag", "Show how far the views are behind the log."),
 }
 """Name to where the command is, and what `ledger --help` says of it."""

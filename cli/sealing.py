@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import open_output
+from cli.progress import Progress
 from cli.session import open_session, settings_of
 from ledger.errors import InputError, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cli.session import Session
     from ledger.integrity.signed_heads import SignedHeads
 
@@ -51,7 +54,7 @@ def seal(ctx: click.Context, /, once: bool, follow: bool) -> None:
 
 @click.group()
 def log() -> None:
-    """The signed log: its keys and its checkpoint."""
+    """The signed log: its keys, its checkpoint, its files."""
 
 
 @log.command("make-key")
@@ -112,11 +115,72 @@ def checkpoint(ctx: click.Context, /, output: Path | None) -> None:
         stream.write(session.services.signed_log(account).checkpoint().note.encode())
 
 
-def signing_of(session: Session) -> SignedHeads:
-    """The key that the settings name. Raises InputError where there is none."""
+@log.command("export")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.pass_context
+def export(ctx: click.Context, /, folder: Path) -> None:
+    """Write the account's log to FOLDER as static files (c2sp.org/tlog-tiles); again to bring them up to date."""
+    from ledger.integrity.exporting import export_log
+
+    with open_session(ctx) as session:
+        sealed_up(session)
+        log_of_account = session.services.signed_log(session.account)
+        with Progress("events", quiet=session.quiet) as progress:
+            size = export_log(log_of_account, folder, _advancing(progress))
+        session.remark(f"Wrote the log of {size:,} events to {folder}.")
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.pass_context
+def proof(ctx: click.Context, /, run_id: str, output: Path) -> None:
+    """Write the evidence of RUN_ID to a zip file: report, events, proofs, checkpoint, keys, and how to check them.
+
+    It can be checked offline with foreign tools, or with a shell and openssl.
+    """
+    from ledger.errors import NoReport
+    from ledger.integrity.evidence import write_evidence
+
+    with open_session(ctx) as session:
+        account_id = session.caught_up()
+        sealed_up(session)
+        services, account = session.services, session.account
+        signing = open_signing_of(session)
+        try:
+            reports = [
+                (opened.file_name, opened.blocks)
+                for opened in (
+                    services.reports(account_id).open(run_id, form, include_preview=True) for form in ("csv", "ndjson")
+                )
+            ]
+        except NoReport:
+            reports = []
+        with open_output(output) as stream, Progress("events", quiet=session.quiet) as progress:
+            keys = signing.keys.trusted(account.name) if signing else []
+            number = write_evidence(stream, services.signed_log(account), run_id, reports, keys, _advancing(progress))
+        session.remark(f"Wrote the evidence of {run_id}, {number:,} events, to {output}.")
+
+
+def _advancing(progress: Progress) -> Callable[[int, int], None]:
+    """Tells the bar of numbers done, out of all."""
+
+    def tell(done: int, of: int) -> None:
+        progress.advance(done - progress.items, done / of)
+
+    return tell
+
+
+def open_signing_of(session: Session) -> SignedHeads | None:
+    """The key that the settings name; None: a shared database is sealed by somebody else."""
     from ledger.integrity.signed_heads import open_signing
 
-    signing = open_signing(session.settings)
+    return open_signing(session.settings)
+
+
+def signing_of(session: Session) -> SignedHeads:
+    """The key that the settings name. Raises InputError where there is none."""
+    signing = open_signing_of(session)
     if signing is None:
         raise NotFound(
             "There is no signing key. Make one with `ledger log make-key NAME` and set LEDGER_LOG_KEY_FILE to its file."

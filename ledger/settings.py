@@ -44,6 +44,8 @@ class Settings:
     log_key_file: Path | None = None
     log_heads: Path | None = None
     """The folder that remembers the last heads signed; where none is given, beside the key."""
+    public_logs: tuple[str, ...] = ()
+    """Accounts whose signed log anybody may read: checkpoints, hashes and entries, no payloads."""
     log_level: str = "info"
     log_format: str = "text"
     erasure_list: Path | None = None
@@ -205,6 +207,11 @@ def _account(value: object) -> str:
     return value
 
 
+def _accounts(value: object) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else str(value).split(",") if isinstance(value, str) else [None]
+    return tuple(_account(item.strip() if isinstance(item, str) else item) for item in items)
+
+
 def _database_url(value: object) -> str:
     text = _text(value)
     if not text.startswith(("postgresql://", "postgres://")) and "=" not in text:
@@ -254,6 +261,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "log_key": _text,
     "log_key_file": _path,
     "log_heads": _path,
+    "public_logs": lambda value: _accounts(value),
     "log_level": partial(_choice, of=LOG_LEVELS),
     "log_format": partial(_choice, of=LOG_FORMATS),
     "erasure_list": _path,

@@ -23,8 +23,10 @@ _EVENTS = """
     FROM account_events WHERE position > %s AND position <= %s ORDER BY position
 """
 _BATCHES = """
-    SELECT uuid_send(originator_id), position, payload FROM account_events
-    WHERE originator_id = ANY(%s) AND topic = 'changes-recorded'
+    SELECT position, payload FROM account_events WHERE originator_id = %s AND topic = 'changes-recorded'
+"""
+_RUN_EVENTS = """
+    SELECT position, topic, payload FROM account_events WHERE originator_id = %s ORDER BY originator_version
 """
 _ERASED = """
     SELECT position, commitment, stream_commitment FROM erased_events
@@ -66,7 +68,7 @@ class EntryReader:
             if row.topic == "run-started":
                 counts[row.position] = tallies[row.stream] = Tally()
             elif row.topic == "changes-recorded":
-                counts[row.position] = batch = batch_tally(row)
+                counts[row.position] = batch = tally_of_batch(row.position, row.payload)
                 if row.stream in tallies:
                     tallies[row.stream] += batch
             elif row.topic in _ENDS:
@@ -79,11 +81,11 @@ class EntryReader:
         known = self._tallies.pop(end.stream, None)
         if known is not None:
             return known
-        batches = connection.cursor(binary=True).execute(_BATCHES, ([UUID(bytes=end.stream)],)).fetchall()
+        batches = connection.cursor(binary=True).execute(_BATCHES, (UUID(bytes=end.stream),)).fetchall()
         total = Tally()
-        for _, position, payload in batches:
+        for position, payload in batches:
             if position < end.position:
-                total += batch_tally(end._replace(position=position, topic="changes-recorded", payload=payload))
+                total += tally_of_batch(position, payload)
         return total
 
 
@@ -91,6 +93,17 @@ def read_sealed(connection: Connection[Any], after: int, last: int) -> list[Seal
     """The events at these positions, as they go into leaves."""
     rows = connection.cursor(binary=True).execute(_EVENTS, (after, last), prepare=False).fetchall()
     return [Sealed._make(row) for row in rows]
+
+
+def read_run_positions(connection: Connection[Any], stream: UUID) -> list[int]:
+    """The positions of a run's own events and of the changes that its batches count, in order."""
+    rows = connection.cursor(binary=True).execute(_RUN_EVENTS, (stream,)).fetchall()
+    positions: list[int] = []
+    for position, topic, payload in rows:
+        if topic == "changes-recorded":
+            positions += range(position - tally_of_batch(position, payload).processed, position)
+        positions.append(position)
+    return positions
 
 
 def read_erased(connection: Connection[Any], positions: Sequence[int]) -> Mapping[int, Commitments]:
@@ -107,9 +120,11 @@ def read_erased(connection: Connection[Any], positions: Sequence[int]) -> Mappin
     return kept
 
 
-def batch_tally(row: Sealed) -> Tally:
+def tally_of_batch(position: int, payload: bytes | None) -> Tally:
     """What a changes-recorded event counts. Raises IntegrityFailed."""
-    shape = decode_shape(row.topic, row.payload or b"")
-    if not isinstance(shape, ChangesRecordedShape):
-        raise IntegrityFailed(f"The event at position {row.position} is no batch of changes.")
+    try:
+        shape = decode_shape("changes-recorded", payload or b"")
+    except IntegrityFailed as error:
+        raise IntegrityFailed(f"At position {position}: {error.message}") from error
+    assert isinstance(shape, ChangesRecordedShape)
     return shape.tally

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
-from ledger.errors import InputError, NotFound
-from ledger.integrity.entries import EntryReader
-from ledger.integrity.merkle import HASH_SIZE
+from ledger.errors import NotFound
+from ledger.ids import run_stream_id
+from ledger.integrity.entries import WINDOW_EVENTS, EntryReader, read_run_positions, read_sealed
+from ledger.integrity.leaf import Sealed
+from ledger.integrity.merkle import HASH_SIZE, prove_inclusion
 from ledger.integrity.note import parse_note
 from ledger.integrity.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, format_bundle, format_tile_path
 from ledger.integrity.tlog_proof import LogProof
-from ledger.integrity.tree import StoredCheckpoint, inclusion_of, read_newest_checkpoint, read_tiles, read_tree
+from ledger.integrity.tree import StoredCheckpoint, nodes_of_tree, read_newest_checkpoint, read_tiles
 from ledger.store.database import Database
+
+
+class Disclosed(NamedTuple):
+    """An event as somebody is shown it who is to check it himself."""
+
+    entry: bytes
+    proof: LogProof
+    event: Sealed
+    """Its salt, stream id and payload, which the entry commits to; None where they were erased."""
 
 
 class SignedLog:
@@ -36,7 +49,8 @@ class SignedLog:
         """The hashes of a tile, or the entries of a bundle, as they are served. Raises NotFound for one that the tree
         does not have in this width."""
         with self._database.transaction(self._account_id) as connection:
-            size = read_tree(connection, self._account_id).size
+            newest = read_newest_checkpoint(connection, self._account_id)
+            size = newest.size if newest else 0
             level = tile.level or 0
             first = tile.number * TILE_WIDTH
             if first + tile.width > size >> TILE_HEIGHT * level:
@@ -51,19 +65,51 @@ class SignedLog:
 
     def entry(self, position: int) -> bytes:
         """The entry of the event at a position. Raises NotFound."""
-        with self._database.transaction(self._account_id) as connection:
-            entries = EntryReader(self._account_id).read(connection, position - 1, position) if position > 0 else []
-        if not entries:
-            raise NotFound(f"The log has no event at position {position}.")
-        return entries[0]
+        return next(iter(self.disclose([position]))).entry
 
     def proof(self, position: int) -> LogProof:
         """That the event at a position is in the log, as of the newest checkpoint. Raises NotFound."""
+        return next(iter(self.disclose([position]))).proof
+
+    def disclose(self, positions: Sequence[int]) -> Iterator[Disclosed]:
+        """Entry, proof and what the entry commits to, of the events at these positions, in order. Raises NotFound for
+        one that the newest checkpoint does not cover."""
         newest = self.checkpoint()
-        if position < 1:
-            raise InputError(f"Positions count from 1; found {position}.")
-        if position > newest.size:
-            raise NotFound(f"The newest checkpoint covers {newest.size} events, not yet position {position}.")
+        for position in positions:
+            if not 1 <= position <= newest.size:
+                raise NotFound(
+                    f"The newest checkpoint covers the positions 1 to {newest.size}, not {position}. A new event is "
+                    "covered within a second of its recording, where sealing is on."
+                )
+        note = parse_note(newest.note.encode())
         with self._database.transaction(self._account_id) as connection:
-            path = inclusion_of(connection, self._account_id, position - 1, newest.size)
-        return LogProof(position - 1, tuple(path), parse_note(newest.note.encode()))
+            nodes = nodes_of_tree(connection, self._account_id, newest.size)
+            reader = EntryReader(self._account_id)
+            for first, last in _ranges(positions):
+                rows = read_sealed(connection, first - 1, last)
+                for row, entry in zip(rows, reader.read(connection, first - 1, last), strict=True):
+                    path = prove_inclusion(row.position - 1, newest.size, nodes)
+                    yield Disclosed(entry, LogProof(row.position - 1, tuple(path), note), row)
+
+    def positions_of(self, run_id: str) -> list[int]:
+        """Where the events of a run stand: its own, and its changes. Raises NotFound."""
+        stream = run_stream_id(self._account_id, run_id)
+        with self._database.transaction(self._account_id) as connection:
+            positions = read_run_positions(connection, stream)
+        if not positions:
+            raise NotFound(f"There is no run {run_id} in this account.", run_id=run_id)
+        return positions
+
+
+def _ranges(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Positions in order as ranges, both ends included, none wider than a window."""
+    begun: tuple[int, int] | None = None
+    for position in positions:
+        if begun is not None and position == begun[1] + 1 and position - begun[0] < WINDOW_EVENTS:
+            begun = (begun[0], position)
+        else:
+            if begun is not None:
+                yield begun
+            begun = (position, position)
+    if begun is not None:
+        yield begun

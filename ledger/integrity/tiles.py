@@ -124,18 +124,20 @@ def split_hashes(hashes: bytes) -> list[bytes]:
 
 
 def nodes_in_tiles(tile_at: TileAt) -> NodeAt:
-    """The nodes of the tree, computed from its tiles when they are asked for."""
+    """The nodes of the tree, computed from its tiles when they are asked for; each tile is hashed once."""
+    rows: dict[tuple[int, int], list[list[bytes]]] = {}
 
     def node_at(level: int, index: int) -> bytes:
         tile_level, height = divmod(level, TILE_HEIGHT)
-        first = index << height
-        hashes = tile_at(tile_level, first // TILE_WIDTH)
-        at = first % TILE_WIDTH * HASH_SIZE
-        row = split_hashes(hashes[at : at + (HASH_SIZE << height)])
-        assert len(row) == 1 << height, "the tile is as wide as the tree says"
-        while len(row) > 1:
-            row = paired(row)
-        return row[0]
+        number = (index << height) // TILE_WIDTH
+        known = rows.get((tile_level, number))
+        if known is None:
+            known = rows[tile_level, number] = [split_hashes(tile_at(tile_level, number))]
+        while len(known) <= height:
+            known.append(paired(known[-1][: len(known[-1]) & ~1]))
+        row, at = known[height], index - (number * TILE_WIDTH >> height)
+        assert at < len(row), "the tile is as wide as the tree says"
+        return row[at]
 
     return node_at
 

@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from ledger.errors import IntegrityFailed
 from ledger.integrity.checkpoint import Checkpoint, parse_checkpoint
-from ledger.integrity.merkle import EMPTY_ROOT, HASH_SIZE, NodeAt, prove_consistency, prove_inclusion
+from ledger.integrity.merkle import EMPTY_ROOT, HASH_SIZE, NodeAt, prove_consistency
 from ledger.integrity.note import Key, open_note, parse_note
 from ledger.integrity.tiles import (
     TILE_HEIGHT,
@@ -129,12 +129,6 @@ def nodes_of_tree(connection: Connection[Any], account_id: UUID, size: int, ahea
         return hashes
 
     return nodes_in_tiles(tile_at)
-
-
-def inclusion_of(connection: Connection[Any], account_id: UUID, index: int, size: int) -> list[bytes]:
-    """The path of leaf `index` in the tree of `size` leaves. Raises IntegrityFailed where a tile is not whole."""
-    ahead = [(level, index >> TILE_HEIGHT * (level + 1)) for level in range(len(tiles_of(size)))]
-    return prove_inclusion(index, size, nodes_of_tree(connection, account_id, size, ahead))
 
 
 def consistency_of(connection: Connection[Any], account_id: UUID, first: int, second: int) -> list[bytes] | None:
