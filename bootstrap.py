@@ -31,11 +31,13 @@ from ledger.notifications.smtp import PORTS as MAIL_PORTS
 from ledger.notifications.smtp import Mailer, MailServer
 from ledger.saved_views import SavedViews
 from ledger.service import AccountLedger
+from ledger.sessions import Sessions
 from ledger.settings import Settings
 from ledger.store.database import Database
 from ledger.undo.drafts import Drafts
 from ledger.undo.request import Restoring, UndoRequest
 from ledger.undo.service import AccountUndo
+from ledger.users import Users
 from projections.activity.postgres import Activity
 from projections.erasing.postgres import ErasedViews
 from projections.families import Families
@@ -180,6 +182,14 @@ class Services:
     def authenticate(self, token: str) -> Identity:
         """Whose token this is. Raises NotSignedIn."""
         return authenticate(self.database, token)
+
+    def users(self, account_id: UUID) -> Users:
+        """Who may sign in to one account."""
+        return Users(self.database, account_id)
+
+    def sessions(self) -> Sessions:
+        """Persons who signed in, and how often it failed."""
+        return Sessions(self.database)
 
     def idempotency_keys(self, account_id: UUID) -> IdempotencyKeys:
         """The requests of one account that may be repeated."""

@@ -68,7 +68,7 @@ def create_app(services: Services, settings: Settings) -> Flask:
     app.register_blueprint(health)
     app.register_blueprint(docs)
     _add_api(app)
-    add_pages(app)
+    add_pages(app, settings)
     add_assets(app)
     app.after_request(_add_headers)
     app.wsgi_app = RawPaths(app.wsgi_app)  # type: ignore[method-assign]

@@ -20,6 +20,7 @@ _STATUSES: dict[type[LedgerError], int] = {
     LedgerError: 500,
     json_text.JsonFault: 400,
     errors.InputError: 422,
+    errors.SignInForged: 400,
     errors.TooLarge: 413,
     errors.NotFound: 404,
     errors.Conflict: 409,

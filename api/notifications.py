@@ -55,9 +55,9 @@ def make_rule() -> Response:
         )
     rules = services().notification_rules(identity.account_id)
     if channel == "email":
-        rule, secret = rules.add_email(tuple(recipients or ()), **facts, created_by=identity.name), None
+        rule, secret = rules.add_email(tuple(recipients or ()), **facts, created_by=identity.actor), None
     else:
-        rule, secret = rules.add_webhook(url or "", **facts, created_by=identity.name)
+        rule, secret = rules.add_webhook(url or "", **facts, created_by=identity.actor)
     answer = json_answer(rule.as_dict() | {"secret": secret}, 201)
     answer.headers["Cache-Control"] = "no-store"
     return answer

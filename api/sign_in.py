@@ -1,14 +1,12 @@
-"""Who looks at a page: an API token in a cookie that scripts cannot read and other sites cannot send.
+"""Who looks at a page: an API token, or the secret of a session, in a cookie that scripts cannot read.
 
-The cookie holds the token itself, checked on each request as the API checks it: revoking a token ends its sign-ins at
-once, and several processes need no common key. A POST from another site is refused by its Origin and Sec-Fetch-Site.
+A token's cookie holds the token itself, checked on each request as the API checks it: revoking a token ends its
+sign-ins at once, and several processes need no common key. A session (who signed in with OpenID Connect) is looked up
+in its table. A POST from another site is refused by its Origin and Sec-Fetch-Site.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from threading import Lock
 from urllib.parse import urlsplit
 
 from flask import Response, current_app, g, request
@@ -16,73 +14,93 @@ from werkzeug.datastructures import Headers
 
 from bootstrap import Services
 from ledger.access import Identity, require
-from ledger.errors import NotPermitted, NotSignedIn, Unavailable
+from ledger.errors import NotPermitted, NotSignedIn
+from ledger.sessions import FLOW_MINUTES
 
 COOKIE = "ledger_token"
-FAILURES_MAX, FAILURES_WITHIN_S = 10, 60.0
-"""Failed sign-ins of one address before it must wait."""
-
-
-class FailedSignIns:
-    """Counts failed sign-ins by address, in this process."""
-
-    def __init__(self) -> None:
-        self._failures: dict[str, deque[float]] = {}
-        self._lock = Lock()
-
-    def check(self, address: str) -> None:
-        """Raises Unavailable for an address that failed too often just now."""
-        with self._lock:
-            recent = self._recent(address)
-            if len(recent) >= FAILURES_MAX:
-                wait_s = FAILURES_WITHIN_S - (time.monotonic() - recent[0])
-                raise Unavailable(
-                    f"Too many failed sign-ins. Try again in {wait_s:.0f} s.", retry_after_s=int(wait_s) + 1
-                )
-
-    def add(self, address: str) -> None:
-        with self._lock:
-            self._recent(address).append(time.monotonic())
-
-    def _recent(self, address: str) -> deque[float]:
-        if len(self._failures) > 10_000:  # many addresses: forget them rather than grow
-            self._failures.clear()
-        times = self._failures.setdefault(address, deque())
-        while times and time.monotonic() - times[0] > FAILURES_WITHIN_S:
-            times.popleft()
-        return times
+SESSION_COOKIE = "ledger_session"
+BROWSER_COOKIE = "ledger_sign_in"
+"""While a sign-in is at the provider: that its answer comes back to the browser it was begun in."""
 
 
 def sign_in(services: Services, token: str) -> Identity:
     """Whose token it is. Raises NotSignedIn, NotPermitted (a role that may not read), Unavailable (too many tries)."""
-    failures: FailedSignIns = current_app.extensions["failed_sign_ins"]
-    address = request.remote_addr or ""
-    failures.check(address)
+    sessions, address = services.sessions(), client_address()
+    sessions.check_failures(address)
     try:
         identity = services.authenticate(token)
     except NotSignedIn:
-        failures.add(address)
+        sessions.add_failure(address)
         raise
     require(identity, "read")
     return identity
 
 
 def keep_signed_in(response: Response, token: str) -> None:
-    """Sets the cookie, for as long as the browser runs."""
-    response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", secure=request.is_secure, path="/")
+    """Sets the cookie, for as long as the browser runs; a session that was there is left."""
+    response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", secure=_is_secure(), path="/")
+    if session_secret():
+        response.delete_cookie(_session_cookie(), path="/", httponly=True, samesite="Lax", secure=_is_secure())
+
+
+def keep_session(response: Response, secret: str) -> None:
+    """Sets the session's cookie, for as long as the browser runs; a token that was there is left.
+
+    SameSite=Lax: the provider sends the browser back from another site, and Strict would hide the cookie from the first
+    page. Nothing is changed by a GET, and forms are refused by their origin.
+    """
+    response.set_cookie(_session_cookie(), secret, httponly=True, samesite="Lax", secure=_is_secure(), path="/")
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=_is_secure())
+
+
+def session_secret() -> str | None:
+    return request.cookies.get(_session_cookie()) or None
+
+
+def keep_browser(response: Response, secret: str) -> None:
+    """Marks the browser in which a sign-in begins."""
+    response.set_cookie(
+        BROWSER_COOKIE, secret, httponly=True, samesite="Lax", secure=_is_secure(), path="/sign-in",
+        max_age=FLOW_MINUTES * 60,
+    )  # fmt: skip
+
+
+def kept_browser() -> str:
+    return request.cookies.get(BROWSER_COOKIE, "")
+
+
+def forget_browser(response: Response) -> None:
+    response.delete_cookie(BROWSER_COOKIE, path="/sign-in", httponly=True, samesite="Lax", secure=_is_secure())
+
+
+def client_address() -> str:
+    return request.remote_addr or ""
 
 
 def sign_out(response: Response) -> None:
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=request.is_secure)
+    """Removes all cookies of signing in."""
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict", secure=_is_secure())
+    response.delete_cookie(_session_cookie(), path="/", httponly=True, samesite="Lax", secure=_is_secure())
+
+
+def _session_cookie() -> str:
+    """Over TLS with the prefix by which browsers let nobody else set it (RFC 6265bis, section 4.1.3.2)."""
+    return f"__Host-{SESSION_COOKIE}" if _is_secure() else SESSION_COOKIE
+
+
+def _is_secure() -> bool:
+    """Whether people reach the service over TLS, be it through a proxy that ends it."""
+    base_url: str | None = current_app.extensions["settings"].base_url
+    return request.is_secure or (base_url is not None and base_url.startswith("https://"))
 
 
 def signed_in(services: Services) -> Identity:
     """Who looks at this page. Raises NotSignedIn, NotPermitted."""
     if "identity" not in g:
-        token = request.cookies.get(COOKIE)
-        if not token:
+        token, secret = request.cookies.get(COOKIE), session_secret()
+        if not token and not secret:
             raise NotSignedIn("Sign in to see this page.")
-        identity = services.authenticate(token)
+        identity = services.sessions().identify(secret) if secret else services.authenticate(token or "")
         require(identity, "read")
         g.identity = identity
     identity = g.identity

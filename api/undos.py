@@ -18,7 +18,6 @@ from api.queries import read_query
 from api.schemas.undos import ApprovalSchema, OptionsSchema, UndoabilitySchema, UndoSchema
 from bootstrap import Services
 from ledger.access import Identity
-from ledger.domain.operation import User
 from ledger.errors import LedgerError
 from ledger.undo.refusals import UndoRefused
 from ledger.undo.request import UndoRequest
@@ -113,7 +112,7 @@ def approve_plan() -> Response:
     identity = identify("undo")
     read_query(StrictSchema)
     digest = parse_approval(read_json())
-    _undo_of(identity).approvals.approve(digest, identity.name)
+    _undo_of(identity).approvals.approve(digest, identity.actor)
     return json_answer({"plan_digest": digest})
 
 
@@ -140,7 +139,7 @@ def set_options() -> Response:
 
 def begin_undo(identity: Identity, command: UndoRequest) -> Response:
     """Begins an undo, carried out by a thread of its own, and answers with how far it is."""
-    undo_id, is_new = _undo_of(identity).begin(command, user=User(name=identity.name))
+    undo_id, is_new = _undo_of(identity).begin(command, user=identity.user)
     g.run_id = undo_id
     if is_new:
         carry_on_apart(services(), identity.account_id, undo_id)

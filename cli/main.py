@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "migrate": ("cli.migrating:migrate", "Bring the database to the newest schema."),
     "serve": ("cli.serving:serve", "Serve the API, the page and the projections."),
     "account": ("cli.access:account", "Add and list accounts."),
+    "user": ("cli.users:user", "Say who may sign in with OpenID Connect."),
     "token": ("cli.access:token", "Make, list and revoke API tokens."),
     "import": ("cli.importing:import_runs", "Record whole runs from a file."),
     "run": ("cli.recording:run", "Record a run step by step: start, changes, finish, fail."),

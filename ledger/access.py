@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
+from ledger.domain.operation import User
 from ledger.errors import Conflict, InputError, NotFound, NotPermitted, NotSignedIn, Problem
 from ledger.ids import account_id_of
 from ledger.store.database import Database
@@ -75,12 +76,26 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who sends a request, as their token tells."""
+    """Who sends a request, as their token or session tells."""
 
     account_id: UUID
     role: Role
     token_id: str
+    """Empty for a person who signed in."""
     name: str
+    email: str | None = None
+    """Of a person who signed in with OpenID Connect."""
+
+    @property
+    def user(self) -> User:
+        """Who acts, as runs name their users. A person by their address alone: names can be alike, and can be changed
+        between an approval and the undo that needs it of somebody else."""
+        return User(email=self.email) if self.email else User(name=self.name)
+
+    @property
+    def actor(self) -> str:
+        """The same as one text."""
+        return self.email or self.name
 
 
 def require(identity: Identity, permission: Permission) -> None:
@@ -89,8 +104,8 @@ def require(identity: Identity, permission: Permission) -> None:
         return
     able = [role for role in ROLES if permission in PERMISSIONS[role]]
     raise NotPermitted(
-        f"Token {identity.token_id} has the role {identity.role}, which may not {_DEEDS[permission]}. "
-        f"Use a token with the role {' or '.join(able)}.",
+        f"{identity.email or f'Token {identity.token_id}'} has the role {identity.role}, "
+        f"which may not {_DEEDS[permission]}. It takes the role {' or '.join(able)}.",
         role=identity.role,
         roles_needed=able,
     )
@@ -152,7 +167,7 @@ class Tokens:
     def make(self, role: str, name: str, expires_at: datetime | None = None) -> tuple[str, Token]:
         """A new token's text, to be shown once, and what is kept of it. Raises InputError, NotFound (no account)."""
         now = self._clock()
-        checked = _check_role(role)
+        checked = check_role(role)
         _check_token_name(name)
         if expires_at is not None and expires_at <= now:
             raise _bad(
@@ -252,7 +267,8 @@ def _check_account_name(name: str) -> str:
     raise _bad("/name", "The account's name is not valid.", repr(name[:80]), "1 to 63 of a-z, 0-9, _ and -")
 
 
-def _check_role(role: str) -> Role:
+def check_role(role: str) -> Role:
+    """The role of this name. Raises InputError."""
     for known in ROLES:
         if role == known:
             return known

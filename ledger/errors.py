@@ -65,6 +65,13 @@ class BadLine(InputError):
     title = "A change is not valid"
 
 
+class SignInForged(InputError):
+    """The answer belongs to no sign-in that was begun in this browser."""
+
+    code = "sign_in_forged"
+    title = "Not a sign-in that was begun here"
+
+
 class TooLarge(InputError):
     """The input is larger than a named limit allows."""
 

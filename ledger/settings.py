@@ -67,6 +67,12 @@ class Settings:
     """A larger report is not attached."""
     mails_per_minute: int = 60
     """Of one account."""
+    oidc_issuer: str | None = None
+    """The OpenID provider that people sign in with; needs oidc_client_id and base_url."""
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = field(default=None, repr=False)
+    oidc_email: Literal["verified", "any"] = "verified"
+    """Whether an e-mail address counts only if the provider says that it is verified."""
     webhook_private: Literal["refuse", "allow"] = "refuse"
     """Whether webhooks may go to private addresses and over plain http."""
 
@@ -104,6 +110,12 @@ def read_settings(
                     expected=str(error),
                 )
             )
+    needed = ("oidc_client_id", "base_url") if "oidc_issuer" in values else ()
+    missing = [ENVIRONMENT_PREFIX + name.upper() for name in needed if name not in values]
+    problems += [
+        Problem(f"LEDGER_OIDC_ISSUER needs {variable} too.", parameter=variable, found="nothing")
+        for variable in missing
+    ]
     if problems:
         listed = " ".join(_sentence(problem) for problem in problems)
         raise InputError(f"The settings are not valid. {listed}", problems=tuple(problems))
@@ -238,6 +250,14 @@ def _sender(value: object) -> str:
     return text
 
 
+def _issuer(value: object) -> str:
+    """What it is told is believed, so it must be who it is: TLS, but on this machine."""
+    text = _web_url(value)
+    if urlsplit(text).scheme != "https" and urlsplit(text).hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("https://host, as the provider calls itself")
+    return text
+
+
 def _file_content(value: object) -> str:
     """A secret that stands in a file of its own."""
     path = _path(value)
@@ -247,7 +267,7 @@ def _file_content(value: object) -> str:
         raise ValueError("the path of a file that can be read and holds the secret") from None
 
 
-FROM_FILES = ("smtp_password",)
+FROM_FILES = ("smtp_password", "oidc_client_secret")
 """Secrets that may stand in a file: the setting with _file behind its name."""
 
 _READERS: dict[str, Callable[[object], object]] = {
@@ -277,6 +297,11 @@ _READERS: dict[str, Callable[[object], object]] = {
     "smtp_from": _sender,
     "mail_report_bytes_max": partial(_number, at_least=0, at_most=100_000_000),
     "mails_per_minute": partial(_number, at_least=1, at_most=1_000_000),
+    "oidc_issuer": _issuer,
+    "oidc_client_id": _text,
+    "oidc_client_secret": _text,
+    "oidc_client_secret_file": _file_content,
+    "oidc_email": partial(_choice, of=("verified", "any")),
     "webhook_private": partial(_choice, of=("refuse", "allow")),
 }
 

@@ -7,11 +7,18 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import services
 from api.errors import status_of
-from api.sign_in import signed_in
+from api.sign_in import refuse_other_sites, signed_in
 from ledger.access import PERMISSIONS, Identity, Permission, require
 from ledger.errors import LedgerError, NotSignedIn
 
 pages = Blueprint("pages", __name__)
+
+
+@pages.before_request
+def refuse_forms_of_other_sites() -> None:
+    """Every form, whether or not its page asks for it too. Raises NotPermitted."""
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        refuse_other_sites()
 
 
 def reader() -> Identity:

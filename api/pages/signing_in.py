@@ -9,7 +9,7 @@ from api.auth import services
 from api.errors import status_of
 from api.pages.addresses import own_path
 from api.pages.blueprint import pages
-from api.sign_in import keep_signed_in, refuse_other_sites, sign_in, sign_out
+from api.sign_in import keep_signed_in, refuse_other_sites, session_secret, sign_in, sign_out
 from ledger.errors import LedgerError
 
 
@@ -34,6 +34,8 @@ def sign_in_form() -> AnyResponse | tuple[str, int]:
 @pages.post("/sign-out")
 def sign_out_form() -> AnyResponse:
     refuse_other_sites()
+    if secret := session_secret():
+        services().sessions().end(secret)
     response = redirect(url_for("pages.sign_in_page"), 303)
     sign_out(response)  # type: ignore[arg-type]
     return response

@@ -10,19 +10,21 @@ from flask import Flask, current_app, g, request
 
 from api import shown
 from api.differences import marked
-from api.pages import overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views
+from api.open_id import Provider
+from api.pages import open_id, overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views
 from api.pages.blueprint import may, pages
 from api.pages.progress import progress_of
 from api.pages.undo_words import reason_words
-from api.sign_in import FailedSignIns
 from ledger.json_text import plain
+from ledger.settings import Settings
 
-MODULES = (overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views)
+MODULES = (open_id, overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views)
 """Imported for the routes they add to the blueprint."""
 
 
-def add_pages(app: Flask) -> None:
-    app.extensions["failed_sign_ins"] = FailedSignIns()
+def add_pages(app: Flask, settings: Settings) -> None:
+    if settings.oidc_issuer is not None:
+        app.extensions["open_id"] = Provider(settings)
     for name in ("instant_exact", "instant_utc", "duration", "number", "web_link"):
         app.template_filter(name)(getattr(shown, name))
     app.template_filter("instant")(lambda moment: shown.instant(moment, viewer.zone()))
@@ -42,4 +44,5 @@ def _about_the_viewer() -> dict[str, Any]:
         "zone": viewer.zone_name(),
         "this_page": request.full_path.rstrip("?"),
         "known_pages": current_app.view_functions,
+        "has_open_id": "open_id" in current_app.extensions,
     }

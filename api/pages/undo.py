@@ -87,7 +87,7 @@ def upload_report(run_id: str) -> AnyResponse | tuple[str, int]:
     except InputError as refusal:
         return _plan_page(identity, run_id, MultiDict(), problem=refusal.message, status=status_of(refusal))
     draft = Draft(UndoRequest((run_id,), selection=edited.selection), encode(edited.as_dict()))
-    draft_id = services().undo_drafts(identity.account_id).keep(draft, made_by=identity.name)
+    draft_id = services().undo_drafts(identity.account_id).keep(draft, made_by=identity.actor)
     return redirect(url_for("pages.undo_plan", run_id=run_id, draft=draft_id), 303)
 
 
@@ -97,7 +97,7 @@ def approve_plan() -> AnyResponse:
     refuse_other_sites()
     identity = actor("undo")
     digest = request.form.get("digest", "")[:128].replace("\0", "")
-    services().undo(identity.account_id).approvals.approve(digest, identity.name)
+    services().undo(identity.account_id).approvals.approve(digest, identity.actor)
     return redirect(own_path(request.form.get("next", "/")), 303)
 
 

@@ -16,7 +16,6 @@ from api.pages.addresses import here
 from api.pages.undo_words import PLAN_STATUSES
 from api.undos import carry_on_apart
 from ledger.access import Identity
-from ledger.domain.operation import User
 from ledger.errors import LedgerError
 from ledger.undo.request import UndoRequest
 from ledger.undo.result import UndoResult
@@ -61,7 +60,7 @@ def begin(identity: Identity, asked: UndoRequest, form: MultiDict[str, str]) -> 
     """
     key = form.get("key", "")[:KEY_CHARACTERS_MAX]
     asked = replace(asked, plan_digest=form.get("digest") or None, idempotency_key=f"page/{key}" if key else None)
-    undo_id, is_new = services().undo(identity.account_id).begin(asked, user=User(name=identity.name))
+    undo_id, is_new = services().undo(identity.account_id).begin(asked, user=identity.user)
     if is_new:
         carry_on_apart(services(), identity.account_id, undo_id)
     return redirect(url_for("pages.undo_page", undo_id=undo_id), 303)

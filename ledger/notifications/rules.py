@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
+from ledger.addresses import check_address
 from ledger.domain.operation import Operation
 from ledger.domain.run import Status
 from ledger.domain.tally import Tally
@@ -32,9 +32,6 @@ HISTORY_AGE = timedelta(days=1)
 """A run that ended so long before the rule was made is history being imported: nobody is told."""
 SECRET_BYTES = 32
 
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
-                      r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # fmt: skip
-"""An address as HTML's e-mail fields take it (WHATWG HTML, 4.10.5.1.5): no quotes, no comments, no line ends."""
 _JOB_NAMESPACE = UUID("0f0e6f0e-2f5c-5f0e-8a63-6a1f6f0d2b7c")
 
 
@@ -222,13 +219,6 @@ class Rules:
 def read_rules(connection: Connection, account_id: UUID) -> list[Rule]:
     """All rules of the account, in the caller's transaction."""
     return [_rule(row) for row in connection.execute(_LIST, {"account_id": account_id})]
-
-
-def check_address(text: str, pointer: str = "") -> str:
-    """The e-mail address itself. Raises InputError for what is none; so no address can carry a header with it."""
-    if len(text) > 254 or not _ADDRESS.fullmatch(text) or "=?" in text:  # which begins an encoded word
-        raise _bad(pointer, "Not an e-mail address.", repr(text[:80]), "name@host, in ASCII")
-    return text
 
 
 def check_url(text: str) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from ledger.addresses import check_address
 from ledger.domain.operation import Saved, User
 from ledger.embedded import DatabaseUrls
 from ledger.errors import InputError
@@ -17,7 +18,7 @@ from ledger.jobs.queue import AccountJobs
 from ledger.jobs.worker import Again, Dead, Done, Worker
 from ledger.notifications.delivering import Delivery, DeliveryOptions
 from ledger.notifications.mail import compose
-from ledger.notifications.rules import Rules, check_address
+from ledger.notifications.rules import Rules
 from ledger.notifications.smtp import Mailer
 from ledger.notifications.told import ToldRun, a_test_run
 from ledger.service import AccountLedger

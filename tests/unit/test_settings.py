@@ -80,7 +80,7 @@ def test_secrets_are_shown_neither_by_repr_nor_by_an_error(tmp_path: Path, envir
     with pytest.raises(InputError) as caught:
         read_settings(environment={**environment, "LEDGER_OWNER_URL": "sesame"}, folder=tmp_path)
     assert "sesame" not in f"{caught.value} {caught.value.problems}"
-    assert sorted(SECRETS) == ["database_url", "log_key", "owner_url", "smtp_password", "token"]
+    assert sorted(SECRETS) == ["database_url", "log_key", "oidc_client_secret", "owner_url", "smtp_password", "token"]
 
 
 def test_empty_variable_counts_as_not_set(tmp_path: Path, environment: dict[str, str]) -> None:
