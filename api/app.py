@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
 from typing import Any
 
 from flask import Flask, Response, request
-from flask_smorest import Api
+from flask_smorest import Api, Blueprint
 
 from api.assets import add_assets
 from api.changes import changes
@@ -42,10 +43,35 @@ _DESCRIPTION = (
 
 
 class LedgerApi(Api):  # type: ignore[misc]  # flask-smorest has no types
-    """flask-smorest without its own error answers: ours are problem documents."""
+    """flask-smorest without its own error answers: ours are problem documents. Describing all endpoints takes longer
+    than everything else that starts a server, so it is put off until somebody asks for the description."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._described = Lock()
+        self._undescribed: list[Blueprint] = []
+        super().__init__(*arguments, **options)
 
     def _register_error_handlers(self) -> None:
         pass
+
+    def register_blueprint(self, blueprint: Blueprint) -> None:
+        """Its routes now, its description later."""
+        self._app.register_blueprint(blueprint)
+        self._undescribed.append(blueprint)
+
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        with self._described:
+            for blueprint in self._undescribed:
+                blueprint.register_views_in_doc(self, self._app, self.spec, name=blueprint.name, parameters=None)
+                self.spec.tag({"name": blueprint.name, "description": blueprint.description})
+            self._undescribed.clear()
+            found: dict[str, Any] = self.spec.to_dict()
+        for operation in (one for item in found["paths"].values() for one in item.values() if "responses" in one):
+            operation["responses"].pop("default", None)  # flask-smorest's own; every answer of ours is named
+        found["components"].pop("responses", None)
+        found["components"]["schemas"].pop("Error", None)
+        return found
 
 
 def create_app(services: Services, settings: Settings) -> Flask:
@@ -89,17 +115,8 @@ def _add_api(app: Flask) -> None:
     )  # fmt: skip
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
-
-    def document() -> dict[str, Any]:
-        found: dict[str, Any] = api.spec.to_dict()
-        for operation in (one for item in found["paths"].values() for one in item.values() if "responses" in one):
-            operation["responses"].pop("default", None)  # flask-smorest's own; every answer of ours is named
-        found["components"].pop("responses", None)
-        found["components"]["schemas"].pop("Error", None)
-        return found
-
-    app.extensions["openapi"] = document
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: document())
+    app.extensions["openapi"] = api.document
+    app.add_url_rule("/v1/openapi.json", "openapi", api.document)
 
 
 def _add_headers(response: Response) -> Response:

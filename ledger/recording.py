@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from itertools import count, repeat
 from uuid import UUID
 
 import msgspec
@@ -15,11 +16,13 @@ from ledger.domain.record import event_type_for
 from ledger.domain.run import Run
 from ledger.domain.tally import tally_of
 from ledger.errors import BadLine, Problem
-from ledger.ids import outcome_stream_id, record_streams
+from ledger.ids import outcome_stream_id, record_stream_block, record_streams
+from ledger.json_text import canonical_lines
 from ledger.store.mapper import to_new_event
 from ledger.store.rows import BLOCK_ROWS, NewEvent
 from ledger.store.shapes import NOTHING, RecordShape
-from ledger.wire.changes import ChangeLine, Lines, parse_instant, parse_lines
+from ledger.wire.changes import ChangeLine, Lines, parse_canonical, parse_instant
+from ledger.wire.plain_changes import PlainBlock, find_plain_block
 
 _ENCODER = msgspec.json.Encoder()
 _TOPICS = {
@@ -41,18 +44,42 @@ def batch_events(account_id: UUID, run: Run, lines: Lines, now: datetime) -> Ite
     """
     outcomes: Counter[tuple[str, str]] = Counter()
     offset = run.accepted
+    is_plain_run = run.operation.mode == "update" and run.operation.object_type is not None
     for start in range(0, len(lines.texts), BLOCK_ROWS):
         block = Lines(lines.texts[start : start + BLOCK_ROWS], lines.numbers[start : start + BLOCK_ROWS])
-        changes = parse_lines(block)
+        text = canonical_lines(b"\n".join(block.texts))
+        plain = find_plain_block(text, len(block.texts)) if text is not None and is_plain_run else None
+        if plain is not None:
+            outcomes[plain.action, "succeeded"] += len(block.texts)
+            yield _plain_events(account_id, run, offset + start, plain)
+            continue
+        changes = parse_canonical(block, text)
         outcomes.update([(change.action, change.result) for change in changes])
         yield _block_events(account_id, run, offset + start, block, changes)
     run.record_changes(offset, tally_of(outcomes), now)
     yield [to_new_event(event) for event in run.collect_events()]  # type: ignore[arg-type]
 
 
+def _plain_events(account_id: UUID, run: Run, offset: int, plain: PlainBlock) -> list[NewEvent]:
+    """_block_events for a plain block: a payload is the line's own text with what all have in common around it."""
+    object_type, actor = run.operation.object_type, _actor(run)
+    assert object_type is not None
+    head = b'{"object_type":%b,' % _ENCODER.encode(object_type)
+    tail = b"}" if actor is None else b',"actor":%b}' % _ENCODER.encode(actor)
+    streams = record_stream_block(account_id.bytes, object_type, plain.record_ids)
+    topic, run_id = event_type_for(plain.action, "succeeded").TOPIC, run.run_id
+    payloads = [b"".join((head, front, back, tail)) for front, _, back in plain.members]
+    rows = zip(streams, repeat(None), repeat(topic), repeat(run_id), count(offset + 1), repeat(None), payloads)
+    return list(map(partial(tuple.__new__, NewEvent), rows))
+
+
+def _actor(run: Run) -> str | None:
+    return run.operation.user.shown if run.operation.user else None
+
+
 def _block_events(account_id: UUID, run: Run, offset: int, lines: Lines, changes: list[ChangeLine]) -> list[NewEvent]:
     default_type = run.operation.object_type
-    actor = run.operation.user.shown if run.operation.user else None
+    actor = _actor(run)
     preview = run.operation.mode == "preview"
     apart, run_id = outcome_stream_id(account_id, run.run_id).bytes, run.run_id
     streams: dict[str, Callable[[str], bytes]] = {}

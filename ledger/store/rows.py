@@ -1,7 +1,7 @@
 """Rows of the events table, and their binary COPY form.
 
 The form is PostgreSQL's ("COPY", Binary Format): each row a field count, then each field as its length and its bytes.
-All columns of fixed width come first, so that one `struct` packs them at once.
+First come the columns that are mostly the same in a block, then all of fixed width, which one `struct` packs at once.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from struct import Struct
+from itertools import chain, repeat
+from struct import Struct, unpack
 from typing import NamedTuple
 from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 
 COPY_EVENTS = (
-    "COPY events (account_id, position, originator_id, originator_version, recorded_at, occurred_at, sequence, salt,"
-    " topic, run_id, payload) FROM STDIN (FORMAT BINARY)"
+    "COPY events (topic, run_id, account_id, position, originator_id, originator_version, recorded_at, occurred_at,"
+    " sequence, salt, payload) FROM STDIN (FORMAT BINARY)"
 )
 SALT_SIZE = 16
 """Bytes. 128 random bits: nobody can try out payloads against a leaf."""
@@ -30,8 +31,9 @@ UNFLUSHED_BYTES_MAX = 8 * 1024 * 1024
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
-_FIXED = Struct(">h i16s iq i16s iq iq iq iq i16s".replace(" ", ""))
-_LENGTH = Struct(">i").pack
+_FIXED = Struct(">q 4s16s 4sq 12s 12s 4sq 4s16s i".replace(" ", ""))
+"""From the position to the payload's length. What is the same in all rows goes in as bytes, lengths too."""
+_COUNT, _LENGTH, _EIGHT_BYTES = Struct(">h").pack, Struct(">i").pack, Struct(">iq").pack
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -83,42 +85,39 @@ def encode_copy(
     account: bytes, first_position: int, recorded_at: datetime, blocks: Iterable[Sequence[NewEvent]]
 ) -> Iterator[bytes]:
     """The COPY data for the events of `blocks` at the positions from `first_position` on."""
-    recorded = microseconds(recorded_at)
-    tails: dict[tuple[str, str], bytes] = {}
-    fixed, length = _FIXED.pack, _LENGTH
-    position = first_position
+    eight, sixteen, recorded = _LENGTH(8), _LENGTH(16), _instant(recorded_at)
+    heads: dict[tuple[str, str], bytes] = {}
     yield _HEADER
-    for block in blocks:
-        salts = os.urandom(SALT_SIZE * len(block))
-        parts: list[bytes] = []
-        for number, (stream, version, topic, run_id, sequence, occurred_at, payload) in enumerate(block):
-            tail = tails.get((topic, run_id))
-            if tail is None:
-                tail = tails[topic, run_id] = _text(topic) + _text(run_id)
-            parts += (
-                fixed(
-                    11,
-                    16, account,
-                    8, position,
-                    16, stream,
-                    8, position if version is None else version,
-                    8, recorded,
-                    8, recorded if occurred_at is None else microseconds(occurred_at),
-                    8, sequence,
-                    SALT_SIZE, salts[number * SALT_SIZE : (number + 1) * SALT_SIZE],
-                ),
-                tail,
-                length(len(payload)),
-                payload,
-            )  # fmt: skip
-            position += 1
-        yield b"".join(parts)
+    for block in filter(None, blocks):
+        streams, versions, topics, run_ids, sequences, instants, payloads = zip(*block, strict=True)
+        names = list(zip(topics, run_ids, strict=True))
+        for topic, run_id in set(names).difference(heads):
+            heads[topic, run_id] = _COUNT(11) + _text(topic) + _text(run_id) + sixteen + account + eight
+        positions = range(first_position, first_position + len(block))
+        numbers = [at if version is None else version for at, version in zip(positions, versions, strict=True)]
+        fixed = map(
+            _FIXED.pack,
+            positions,
+            repeat(sixteen), streams,
+            repeat(eight), numbers,
+            repeat(recorded),
+            [recorded if instant is None else _instant(instant) for instant in instants],
+            repeat(eight), sequences,
+            repeat(sixteen), unpack(f"{SALT_SIZE}s" * len(block), os.urandom(SALT_SIZE * len(block))),
+            map(len, payloads),
+        )  # fmt: skip
+        yield b"".join(chain.from_iterable(zip(map(heads.__getitem__, names), fixed, payloads, strict=True)))
+        first_position += len(block)
     yield _TRAILER
 
 
 def microseconds(instant: datetime) -> int:
     """PostgreSQL's timestamptz: microseconds since 2000-01-01 UTC."""
     return (instant - _EPOCH) // _MICROSECOND
+
+
+def _instant(value: datetime) -> bytes:
+    return _EIGHT_BYTES(8, microseconds(value))
 
 
 def _text(value: str) -> bytes:

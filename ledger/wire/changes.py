@@ -92,8 +92,12 @@ def _first_block(stream: Iterator[bytes]) -> tuple[bytes, int]:
 
 def parse_lines(lines: Lines) -> list[ChangeLine]:
     """The changes in `lines`. Raises BadLine for the first line that is none, with its number and place."""
+    return parse_canonical(lines, canonical_lines(b"\n".join(lines.texts)))
+
+
+def parse_canonical(lines: Lines, at_once: bytes | None) -> list[ChangeLine]:
+    """parse_lines where the lines' canonical text is known, or that they have to be taken one by one (None)."""
     try:
-        at_once = canonical_lines(b"\n".join(lines.texts))
         block = b"\n".join([canonical(text) for text in lines.texts]) if at_once is None else at_once
         changes = _LINES.decode_lines(block)
     except (msgspec.MsgspecError, UnicodeDecodeError, JsonFault):
