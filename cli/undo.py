@@ -101,8 +101,8 @@ def undo(
             _ask(plan, edited)
         with Progress("records", quiet=session.quiet) as progress:
             undo_id, is_new = undos.begin(request, user=user)
-            session.remark(f"Undo {undo_id} has begun; if it is interrupted: ledger undo --resume {undo_id}")
             if is_new:
+                session.remark(f"Undo {undo_id} has begun; if it is interrupted: ledger undo --resume {undo_id}")
                 result = undos.carry_on(undo_id, lambda at: progress.advance(at.records - progress.items, _share(at)))
                 session.remark(f"{progress.items:,} records, {progress.rate:,.0f}/s")
         if not is_new:

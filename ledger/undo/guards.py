@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -47,7 +48,10 @@ class Approvals(NamedTuple):
             )
 
     def approve(self, plan_digest: str, who: str) -> None:
-        """`who` approves the plan with this digest."""
+        """`who` approves the plan with this digest. Raises InputError for what is no digest."""
+        if not re.fullmatch("[0-9a-f]{64}", plan_digest):
+            problem = Problem("Not a digest.", found=repr(plan_digest[:80]), expected="the 64 characters of a plan")
+            raise InputError("That is no digest of a plan. The plan names its own, 64 characters.", problems=(problem,))
         with self.database.transaction(self.account_id) as connection:
             connection.execute(
                 "INSERT INTO undo_approvals (account_id, plan_digest, approved_by)"

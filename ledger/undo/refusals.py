@@ -32,7 +32,11 @@ def runs_to_undo(named: Sequence[str], find_run: FindRun, children_of: ChildrenO
     for run_id in named:
         run = find_run(run_id)
         if run is None:
-            raise UndoRefused("unknown_run", f"There is no run {run_id} in this account.", run_id=run_id)
+            raise UndoRefused(
+                "unknown_run",
+                f"There is no run {run_id} in this account. The tracker lists those there are.",
+                run_id=run_id,
+            )
         members = _members(run, find_run, children_of)
         if run.operation.kind == "recipe":
             recipes[run_id] = members
@@ -113,7 +117,7 @@ def _not_undone(runs: Sequence[Run], recipes: dict[str, list[Run]]) -> list[Run]
         run = refused[0]
         raise UndoRefused(
             "already_undone",
-            f"Run {run.run_id} is undone already, by {run.undone_by}. To do it again, undo that undo.",
+            f"Run {run.run_id} is undone already, by {run.undone_by}. To have its changes back, undo that undo.",
             run_id=run.run_id, undo_id=run.undone_by,
         )  # fmt: skip
     return left

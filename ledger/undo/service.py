@@ -103,6 +103,7 @@ class AccountUndo:
             self._check_same(existing, request)
             return undo_id, False
         group, cascaded = self._resolve(request)
+        self._check_target(request, group)
         aborted = self._check_plan(request, group, cascaded, user)
         for _ in range(CONTENTION_RETRIES):
             if self._begin(undo_id, request, group, cascaded, user, aborted):
@@ -188,6 +189,14 @@ class AccountUndo:
             shown = ", ".join(sorted(target or "the ledger" for target in targets))
             raise InputError(f"The runs changed several targets ({shown}). Undo those of each target by themselves.")
         return next(iter(targets), None)
+
+    def _check_target(self, request: UndoRequest, group: Sequence[Run]) -> None:
+        """An undo that could not write a thing is not begun: it would hold its runs until somebody cancels it. Raises
+        NotFound (no such target, or no such type in it), InputError (its settings), TargetLost."""
+        connector = self._connector_of(self._target(request, group))
+        named = {run.operation.object_type for run in group} - {None}
+        for object_type in sorted(map(str, named)) or list(connector.object_types())[:1]:
+            connector.describe(object_type)
 
     def _preview(self, request: UndoRequest, group: Sequence[Run], cascaded: list[str]) -> UndoResult:
         result = self._planner(request, group).result()
@@ -284,6 +293,10 @@ class AccountUndo:
         result = UndoResult("interrupted", tuple(ids), undo_id, cascaded_runs=tuple(cascaded))
         unsettled = self._read_back(run, result) if run.accepted or run.version > 1 else set()
         is_resumed = run.version > 1
+        open_intent = self._open_intent(undo_id) if is_resumed else None
+        if open_intent is None and hold.is_cancelled():  # needs no target: it may be gone for good
+            self._end(run, request, group, result, unsettled, was_cancelled=True)
+            return result
         planner = self._planner(request, group, undo_id if is_resumed else None)
         total = sum(member.tally.processed for member in group)
 
@@ -303,7 +316,6 @@ class AccountUndo:
         execution.unsettled |= unsettled
         was_cancelled = False
         try:
-            open_intent = self._open_intent(undo_id) if is_resumed else None
             if open_intent is not None:
                 execution.resume(open_layers(self.store, open_intent))
             if hold.is_cancelled():

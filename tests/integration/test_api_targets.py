@@ -81,6 +81,18 @@ def test_a_table_that_is_not_there_or_a_database_that_is_away_adds_nothing(
     assert web.get("/v1/targets").get_json() == {"targets": []}
 
 
+def test_an_undo_for_a_target_that_is_unknown_or_away_is_not_begun(web: Web) -> None:
+    run_id = web.record([{"record_id": "1", "action": "create", "after": {"n": 1}}])
+    settings = {"dsn": "host=127.0.0.1 port=1 connect_timeout=1", "tables": {"contact": "contacts"}}
+    web.services.targets(web.account_id).add(Target("away", "postgres", settings))
+    for target, code, status in (("nowhere", "not_found", 404), ("away", "target_lost", 503)):
+        for path in ("/v1/undo-plans", "/v1/undos"):
+            refused = problem(web.post(path, {"runs": [run_id], "target": target}, role="operator"))
+            assert (refused["code"], refused["status"]) == (code, status)
+    assert web.get(f"/v1/runs/{run_id}").get_json()["undo_state"] == "none"
+    assert web.get("/v1/runs").get_json()["total"] == 1
+
+
 def test_a_password_that_the_command_line_took_is_never_shown(web: Web) -> None:
     for name, dsn in (
         ("a", "host=h dbname=d user=u password=geheim sslpassword=geheim2"),

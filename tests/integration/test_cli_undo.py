@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 
+import bootstrap
+from ledger.connectors.registry import Target
 from ledger.embedded import DatabaseUrls
+from ledger.ids import account_id_of
+from ledger.undo.request import UndoRequest
 from tests.command import Command
 
 CREATED = b"""{"record_id":"1","action":"create","after":{"name":"ann","city":"paris"}}
@@ -81,6 +86,57 @@ def test_an_undone_run_is_refused_and_its_undo_can_be_undone(ledger: Command) ->
     ledger("undo", "r-3", "--yes")
 
 
+def test_refusals_say_why_record_nothing_and_leave_the_run_free(ledger: Command, database: DatabaseUrls) -> None:
+    ledger("run", "start", "--run-id", "seen", "--mode", "preview", "--object-type", "contact")
+    ledger("run", "finish", "seen")
+    ledger("run", "start", "--run-id", "open", "--object-type", "contact")
+    services = bootstrap.connect(database.service_url)
+    targets = services.targets(account_id_of("default"))
+    away, own = "host=127.0.0.1 port=1 connect_timeout=1", database.owner_url
+    for name, dsn, kind in (("away", away, "contact"), ("unset", "env:NOT_SET_ANYWHERE", "contact"),
+                            ("deals", own, "deal"), ("gone", own, "contact")):  # fmt: skip
+        targets.add(Target(name, "postgres", {"dsn": dsn, "tables": {kind: "not_there"}}))
+    head = services.accounts().find("default").head
+    refusals: list[tuple[tuple[str, ...], int, str]] = [
+        (("nothing",), 4, "There is no run nothing"),
+        (("seen",), 4, "was a preview"),
+        (("open",), 4, "is still running. Finish it"),
+        (("r-3", "--target", "nowhere"), 3, "no target nowhere"),
+        (("r-3", "--target", "away"), 7, "does not answer: connection"),
+        (("r-3", "--target", "unset"), 2, "$NOT_SET_ANYWHERE, which is not set"),
+        (("r-3", "--target", "deals"), 3, "not_there"),
+        (("r-3", "--target", "gone"), 3, "no table not_there"),
+        (("r-3", "--plan-digest", "0" * 64), 4, "Look at the new plan"),
+        (("r-3", "--records", "contact"), 2, "Expected TYPE/ID"),
+        (("--resume", "r-3"), 3, "There is no undo r-3"),
+        (("--cancel", "r-3"), 3, "There is no undo r-3"),
+        (("--approve", "0" * 63), 2, "no digest"),
+        (("r-3", "--resume", "x"), 2, "Give Run IDs, or one of"),
+        ((), 2, "Give Run IDs, or one of"),
+    ]
+    for arguments, code, says in refusals:
+        assert says in ledger("undo", *arguments, "--yes", code=code).stderr, arguments
+    assert services.accounts().find("default").head == head
+    services.close()
+    ledger("undo", "r-3", "--yes")
+
+
+def test_an_undo_whose_target_was_removed_can_still_be_cancelled(ledger: Command, database: DatabaseUrls) -> None:
+    services = bootstrap.connect(database.service_url)
+    with psycopg.connect(database.owner_url) as connection:
+        connection.execute("CREATE TABLE contacts (id text PRIMARY KEY, city text)")
+    settings = {"dsn": database.owner_url, "tables": {"contact": "contacts"}}
+    targets = services.targets(account_id_of("default"))
+    targets.add(Target("shop", "postgres", settings))
+    undo_id, _ = services.undo(account_id_of("default")).begin(UndoRequest(("r-3",), target="shop"))
+    targets.remove("shop")
+    services.close()
+    assert "under way" in ledger("undo", "r-3", "--yes", code=4).stderr
+    assert "no target shop" in ledger("undo", "--resume", undo_id, code=3).stderr
+    assert ledger("undo", "--cancel", undo_id, "--json", code=8).document["status"] == "nothing_applied"
+    ledger("undo", "r-3", "--yes")
+
+
 @pytest.mark.parametrize(
     ("run_id", "code", "says"), [("nothing", 4, "There is no run nothing"), ("r-9\n", 4, "There is no run")]
 )
@@ -138,9 +194,6 @@ def test_filters_narrow_what_is_undone(ledger: Command) -> None:
 
 
 def test_above_the_limit_a_second_person_must_approve(ledger: Command, database: DatabaseUrls) -> None:
-    import bootstrap
-    from ledger.ids import account_id_of
-
     services = bootstrap.connect(database.service_url)
     services.undo(account_id_of("default")).approvals.set_threshold(1)
     services.close()

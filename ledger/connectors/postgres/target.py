@@ -197,8 +197,8 @@ class PostgresTarget:
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             raise
         except psycopg.OperationalError as error:
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise TargetLost(f"The target database does not answer: {reason}. Resume when it does.") from error
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise TargetLost(f"The target database does not answer: {reason}. Try again when it does.") from error
 
 
 def dsn_of(settings: Mapping[str, Any]) -> str:
