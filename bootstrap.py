@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -39,6 +39,7 @@ from ledger.undo.request import Restoring, UndoRequest
 from ledger.undo.service import AccountUndo
 from ledger.users import Users
 from projections.activity.postgres import Activity
+from projections.analytics.export import ParquetExport
 from projections.erasing.postgres import ErasedViews
 from projections.families import Families
 from projections.notifying.reading import NotifiedRuns
@@ -50,6 +51,7 @@ from projections.reports.reading import Reports
 from projections.run_changes.reading import RunChanges
 from projections.run_changes.sampling import Sampling
 from projections.runner import Follower, project_once
+from projections.siem.reading import OcsfExport
 from projections.tracker.postgres import Tracker
 
 
@@ -150,6 +152,16 @@ class Services:
         for account_id in dict.fromkeys(one.account_id for one in listed if one.account_id in known):
             own = [one for one in listed if one.account_id == account_id]
             yield from self.erasure(account_id).left(own)
+
+    def ocsf(self, account_id: UUID, account: str) -> OcsfExport:
+        """The account's changes as OCSF events, for security monitoring."""
+        return OcsfExport(self.database, account_id, account)
+
+    def parquet(
+        self, account_id: UUID, account: str, on_segment: Callable[[int, int], None] = lambda _upto, _last: None
+    ) -> ParquetExport:
+        """The account's log as Parquet files."""
+        return ParquetExport(self.database, account_id, account, on_segment=on_segment)
 
     def retention(self, account_id: UUID) -> Retention:
         """Applying the retention policies."""

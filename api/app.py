@@ -15,6 +15,7 @@ from api.docs import docs
 from api.edited_reports import edited_reports
 from api.erasures import erasures
 from api.errors import add_errors
+from api.exports import exports
 from api.health import health
 from api.logs import add_logs
 from api.metrics import add_metrics
@@ -110,7 +111,8 @@ def _add_api(app: Flask) -> None:
     api = LedgerApi(app, spec_kwargs=spec)
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
     blueprints = (
-        runs, changes, reports, records, undos, signed_log, edited_reports, restores, targets, erasures, tokens,
+        runs, changes, reports, records, undos, signed_log, edited_reports, restores, targets, erasures, exports,
+        tokens,
         notifications,
     )  # fmt: skip
     for blueprint in blueprints:

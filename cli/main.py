@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "notify": ("cli.notify:notify", "Send reports by e-mail and events to webhooks."),
     "work": ("cli.jobs:work", "Do the background work: e-mails and webhooks."),
     "jobs": ("cli.jobs:jobs", "Look at the background work; try dead jobs again."),
+    "export": ("cli.analytics:export", "Export the log: Parquet, OCSF."),
+    "query": ("cli.analytics:query", "Query an export with SQL."),
     "erase": ("cli.erasing:erase", "Erase a record's data for good."),
     "erasures": ("cli.erasing:erasures", "List what was erased, by whom and why."),
     "hold": ("cli.erasing:hold", "Place and lift legal holds."),

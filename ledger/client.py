@@ -20,6 +20,7 @@ from ledger.errors import BadLine, Conflict, InputError, LedgerError
 from ledger.ids import check_run_id, make_run_id
 from ledger.sending.channel import Channel
 from ledger.sending.http import GIVE_UP_AFTER_S, HttpChannel
+from ledger.sending.keeping import KeepingCalls
 from ledger.sending.lines import Fields, change_line, encode_members
 from ledger.sending.undos import Undos
 from ledger.wire.changes import BATCH_BYTES_MAX, BATCH_LINES_MAX
@@ -70,12 +71,13 @@ class Producer:
 
 class Client(Producer):
     """Starts runs in a ledger at a URL, entered with an API token of a producer; with an operator's, `undos` takes them
-    back."""
+    back; with an administrator's, `keeping` erases and says what must be kept."""
 
     def __init__(self, url: str, token: str, *, give_up_after_s: float = GIVE_UP_AFTER_S) -> None:
         channel = HttpChannel(url, token, give_up_after_s=give_up_after_s)
         super().__init__(channel)
         self.undos = Undos(channel)
+        self.keeping = KeepingCalls(channel)
 
 
 class ProducerRun:

@@ -40,6 +40,7 @@ DOMAIN = {"ledger.domain", "ledger.errors", "eventsourcing.domain"}
 
 HOMES = {
     "click": {r"cli\b"},
+    "duckdb": {r"projections\.analytics\.duck$"},
     "eventsourcing": {r"ledger\.(domain|store|service|importing|integrity)\b", r"bootstrap$"},
     "cryptography": {r"ledger\.integrity\b"},
     "authlib": {r"api\.open_id$"},

@@ -1,0 +1,1 @@
+"""The log for analysts: Parquet files, and SQL on them."""
