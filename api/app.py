@@ -112,8 +112,7 @@ def _add_api(app: Flask) -> None:
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
     blueprints = (
         runs, changes, reports, records, undos, signed_log, edited_reports, restores, targets, erasures, exports,
-        tokens,
-        notifications,
+        tokens, notifications,
     )  # fmt: skip
     for blueprint in blueprints:
         api.register_blueprint(blueprint)

@@ -27,8 +27,8 @@ class OcsfQuery(StrictSchema):
 )
 def get_ocsf() -> Response:
     """Some changes after the cursor, in order, an OCSF event (class 3004, Entity Management) a line, without values.
-    The header Ledger-Cursor is the next cursor; it stays the same where there is nothing new. Some events of the log are no
-    changes: an answer may be empty and its cursor a new one."""
+    The header Ledger-Cursor is the next cursor; it stays the same where there is nothing new. Some events of the log
+    are no changes: an answer may be empty and its cursor a new one."""
     identity = identify("read")
     cursor = read_query(OcsfQuery).get("cursor", 0)
     account = services().accounts().get(identity.account_id)
