@@ -70,7 +70,7 @@ class DoubleTarget:
         """Drops a field, with its values, or makes one required."""
         schema = self.describe(object_type)
         if drop_field is not None:
-            schema = replace(schema, dropped=schema.dropped | {drop_field})
+            schema = _without(schema, drop_field)
             for (record_type, _), state in self.records.items():
                 if record_type == object_type:
                     state.pop(drop_field, None)
@@ -141,7 +141,7 @@ class DoubleTarget:
     def _apply(self, write: Write, run_id: str) -> Outcome:
         key = write.object_type, write.record_id
         now = self.records.get(key)
-        if key in self.merged:
+        if key in self.merged and (key[0], self.winner(*key)) in self.records:
             return Outcome("merged")
         if write.op == "create":
             if now is not None:
@@ -161,6 +161,7 @@ class DoubleTarget:
             del self.records[key]
         else:
             self.records[write.object_type, new_id] = after
+            self.merged.pop((write.object_type, new_id), None)
         if write.op == "create":
             self._created[run_id, key] = new_id
         return Outcome("applied", new_id)
@@ -208,6 +209,17 @@ class DoubleTarget:
             return None
         others = (other for other in self.records if other[0] == key[0] and other != key)
         return next((other[1] for other in others if [self.records[other].get(name) for name in group] == values), None)
+
+
+def _without(schema: TypeSchema, name: str) -> TypeSchema:
+    """The schema without a field, and without the constraints that speak of it."""
+    return replace(
+        schema,
+        dropped=schema.dropped | {name},
+        references=tuple(reference for reference in schema.references if name not in reference.fields),
+        unique=tuple(group for group in schema.unique if name not in group),
+        required=schema.required - {name},
+    )
 
 
 def stored(fields: Mapping[str, object]) -> State:

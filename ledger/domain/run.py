@@ -94,7 +94,8 @@ class Run(Aggregate):
             run.undo_under_way = self.undo_run_id
 
     class UndoEnded(Event):
-        """The undo came to its end. is_whole: all that this run changed is written back or was so already."""
+        """The undo came to its end. is_whole: all that this run changed is written back or was so already. Noted again
+        when what had taken the undo back is undone itself."""
 
         TOPIC = "undo-ended"
         undo_run_id: str
@@ -114,6 +115,7 @@ class Run(Aggregate):
 
         def apply(self, run: Run) -> None:
             run.undone_by = None
+            run.reversals = {**run.reversals, self.by_run_id: self.undo_run_id}
 
     class UndoIntended(Event):
         """This run, an undo, is about to write to its target. `writes`: canonical JSON text, ledger.undo.intents."""
@@ -176,6 +178,8 @@ class Run(Aggregate):
         self.undo_under_way: str | None = None
         self.undone_by: str | None = None
         self.before_states_expired = False
+        self.reversals: dict[str, str] = {}
+        """Run ID of what undid an undo of this run, to that undo's."""
 
     @property
     def accepted(self) -> int:
@@ -236,6 +240,13 @@ class Run(Aggregate):
                 undo_run_id=undo_run_id,
                 by_run_id=by_run_id,
             )
+
+    def reinstate_undo(self, reversed_by: str, timestamp: datetime) -> None:
+        """Notes that what had undone an undo of this run was itself undone: the run is undone again. Nothing where it
+        is undone by another, or an undo is under way that will tell."""
+        undo_run_id = self.reversals.get(reversed_by)
+        if undo_run_id is not None and self.undone_by is None and self.undo_under_way is None:
+            self.end_undo(undo_run_id, is_whole=True, timestamp=timestamp)
 
     def intend(self, writes: bytes, timestamp: datetime) -> None:
         """Notes what this undo is about to write."""

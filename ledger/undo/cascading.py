@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ledger.domain.record import RecordErased
 from ledger.domain.run import Run
 from ledger.undo.gathering import Gathering
 from ledger.undo.refusals import FindRun
@@ -37,6 +38,6 @@ def _later(gathering: Gathering, group: set[str], selection: Selection) -> set[t
     for records in gathering.windows(sorted(group), selection):
         for record in records:
             for event in record.events:
-                if event.run_id not in group:
+                if event.run_id not in group and not isinstance(event, RecordErased):
                     later[event.run_id] = max(later.get(event.run_id, 0), event.originator_version)
     return set(later.items())

@@ -283,6 +283,7 @@ class Execution:
                 one.is_applied = False
                 one.message = fate.message
                 one.failed = [Item(*ordered.step.key, None, "rejected", fate.message)]
+                ordered.step.unsettle()
             elif ordered.step.op is not None:
                 one.is_applied = False
                 if may_look_again and ordered.step.origin is not None:
@@ -353,8 +354,6 @@ class Execution:
         for one in done:
             tell_done(self._result, one)
             self.unsettled |= one.step.unsettled
-            if one.failed:
-                self.unsettled.update(one.step.runs)
 
 
 _ACTIONS = {"record-created": "create", "record-deleted": "delete", "record-unmodified": "none"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -46,6 +46,8 @@ class Step:
     """Where the record was found: to look at it again."""
     label: str | None = None
     link: str | None = None
+    relying: dict[str | None, set[str]] = field(default_factory=dict)
+    """Field (None: the record as a whole) to the runs that are taken back only if it is written."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -54,6 +56,12 @@ class Step:
     @property
     def has_conflict(self) -> bool:
         return any(item.reason not in NOT_CONFLICTS for item in self.skipped)
+
+    def left(self) -> Iterable[tuple[str, str, str | None]]:
+        """(object type, record id as the runs knew it, field or None) of all that is not back already."""
+        written = () if self.op is None else self.values if self.op == "update" else (None,)
+        known_as = self.old_id or self.record_id
+        return [(self.object_type, known_as, name) for name in [*written, *(item.field for item in self.skipped)]]
 
     def end_state(self) -> dict[str, bytes | None] | None:
         """The record after the undo; None: absent."""
@@ -82,7 +90,14 @@ class Step:
                 self.values.pop(name, None)
         if names is None or not self.values:
             self.op, self.values = None, {}
-        self.unsettled.update(self.runs)
+        self.unsettle(names)
+
+    def unsettle(self, names: Iterable[str] | None = None) -> None:
+        """Some fields (names None: the whole record) are not written after all."""
+        if not self.relying:  # read back from an intent: who relies on what is not kept
+            self.unsettled.update(self.runs)
+        for name in self.relying if names is None else [None, *names]:
+            self.unsettled |= self.relying.get(name, set())
 
 
 def judge(
@@ -147,11 +162,12 @@ class _Judged:
                 self._skip(name, before.value)
             elif self.comparing.same(name, now, before):
                 step.noop.append(Item(*key, name, "already_restored"))
+                self._rely(name)
             elif not self.comparing.schema.has_field(name):
                 self._skip(name, "field_missing")
             elif self.forced or (name not in net.erased_after and self.comparing.same(name, now, net.after.get(name))):
                 self.virtual[name] = before
-                self.wrote.add(name)
+                self._write(name)
             else:
                 self._skip(name, "modified_since")
 
@@ -162,11 +178,12 @@ class _Judged:
             self._skip(None, "record_merged")
         elif self.virtual is None:
             self.step.noop.append(Item(*self.step.key, None, "already_absent"))
-        elif not self.forced and set(self.comparing.differing(self.virtual, net.after)) - net.erased_after:
+            self._rely(None)
+        elif not self.forced and self.comparing.differing(self.virtual, net.left()):
             self._skip(None, "modified_since")
         else:
             self.virtual = None
-            self.wrote.add(None)
+            self._write(None)
 
     def _delete(self, net: NetEffect) -> None:
         if not self.selection.takes_whole:
@@ -180,14 +197,25 @@ class _Judged:
             self._create_again(net, known)
         elif not self.comparing.differing(self.virtual, known):
             self.step.noop.append(Item(*self.step.key, None, "already_restored"))
+            self._rely(None)
         elif not self.forced:
             self._skip(None, "already_exists")
         else:
-            differing = [name for name in self.comparing.differing(self.virtual, known) if name in known]
-            self.virtual.update({name: known[name] for name in differing})
-            self.wrote.update(differing)
+            self._tell_impossible(net)
+            for name in self.comparing.differing(self.virtual, known):
+                if name in known:
+                    self.virtual[name] = known[name]
+                    self._write(name)
 
     def _create_again(self, net: NetEffect, known: dict[str, bytes | None]) -> None:
+        self._tell_impossible(net)
+        self.virtual = {
+            name: text for name, text in known.items() if text is not None and self.comparing.is_compared(name)
+        }
+        self._write(None)
+
+    def _tell_impossible(self, net: NetEffect) -> None:
+        """The fields with which a deleted record cannot come back."""
         schema = self.comparing.schema
         for name in sorted(net.before):
             value = net.before[name]
@@ -197,10 +225,15 @@ class _Judged:
                 self._skip(name, value.value)
             elif not schema.has_field(name) and not self.comparing.is_nothing(value):
                 self._skip(name, "field_missing")
-        self.virtual = {
-            name: text for name, text in known.items() if text is not None and self.comparing.is_compared(name)
-        }
-        self.wrote.add(None)
+
+    def _write(self, name: str | None) -> None:
+        self.wrote.add(name)
+        self.step.relying.setdefault(name, set()).add(self.run_id)
+
+    def _rely(self, name: str | None) -> None:
+        """A noop that is one only because of what a newer run's undo writes."""
+        for written in {name, None} & self.wrote if name is not None else self.wrote:
+            self.step.relying[written].add(self.run_id)
 
     def _skip(self, name: str | None, reason: str) -> None:
         author = self.author_of(name, self._now(name)) if reason in ("modified_since", "already_exists") else None
@@ -213,18 +246,20 @@ class _Judged:
     def settle(self) -> Step:
         """Turns the state that is left into one write, net."""
         step = self.step
+        if self.wrote:
+            self._decide()
+        is_whole = step.op in ("create", "delete")
         if self.policy == "skip_record" and step.has_conflict and self.wrote:
             self._leave_whole()
-        elif self.wrote:
-            self._decide()
-        self._tidy()
+        self._tidy(is_whole)
         return step
 
     def _leave_whole(self) -> None:
+        self.step.op, self.step.values = None, {}
         named = {item.field for item in self.step.skipped}
         for name in sorted((self.wrote - named) - {None}, key=str):
             self._skip(name, "record_skipped")
-        self.step.unsettled.update(self.step.runs)
+        self.step.unsettle()
 
     def _decide(self) -> None:
         step, current, virtual = self.step, self.step.current, self.virtual
@@ -241,14 +276,14 @@ class _Judged:
             step.values = {name: virtual.get(name) for name in sorted(differing)}
             step.op = "update" if step.values else None
 
-    def _tidy(self) -> None:
-        """Each field has one verdict: written, else skipped, else noop; nothing twice."""
+    def _tidy(self, is_whole: bool) -> None:
+        """Each field has one verdict: written, else skipped, else noop; nothing twice. is_whole: the record was to be
+        created or deleted, so that no field of it is back without that."""
         step = self.step
         step.runs = tuple(dict.fromkeys(step.runs))
         step.skipped = list({(item.field, item.reason): item for item in step.skipped}.values())
-        whole = step.op in ("create", "delete")
         taken = {item.field for item in step.skipped} | step.values.keys()
-        noop = {item.field: item for item in step.noop if not whole and item.field not in taken}
+        noop = {item.field: item for item in step.noop if not is_whole and item.field not in taken}
         if None in taken:
             noop.pop(None, None)
         step.noop = list(noop.values())

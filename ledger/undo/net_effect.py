@@ -41,6 +41,10 @@ class NetEffect:
     erased_after: frozenset[str] = frozenset()
     """Fields whose value after was erased: they cannot be compared."""
 
+    def left(self) -> dict[str, bytes | None]:
+        """The record as the run left it, less what was erased since: a value that is there now is somebody's work."""
+        return {name: text for name, text in self.after.items() if name not in self.erased_after}
+
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
@@ -142,7 +146,7 @@ class _Reduced:
             elif unknown:
                 self.whole_before = Unknown.NOT_RECORDED
         names = before.keys() | after.keys() | set(event.erased_fields)
-        if isinstance(event, RecordDeleted) and erased is not None:
+        if isinstance(event, RecordDeleted) and erased is not None and not unknown:
             names |= erased.fields or frozenset()
         for name in names:
             if name in self.before:
@@ -165,7 +169,7 @@ class _Reduced:
             return NetEffect("delete", run_id, before=self.before, whole_before=self.whole_before)
         changed: dict[str, Before] = {}
         for name in self.before.keys() | self.after.keys():
-            value = self.before.get(name)
+            value = self.before.get(name, self.whole_before)
             if isinstance(value, Unknown) or not same(name, value, self.after.get(name)):
                 changed[name] = value
         if not changed:

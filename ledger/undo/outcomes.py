@@ -137,8 +137,6 @@ def _states(step: Step) -> tuple[bytes | None, bytes | None]:
 
 def _details(one: Done) -> bytes | None:
     verdicts = verdicts_of(one.step, failed=one.failed, proven=one.proven)
-    if one.failed:
-        verdicts.unsettled = sorted({*verdicts.unsettled, *one.step.runs})
     text = encode(verdicts)
     return None if text == b"{}" else encode({"undo": Raw(text)})
 

@@ -59,6 +59,12 @@ class Planner:
                 (self.bound if is_bound(step, self.schema(step.object_type)) else free).append(step)
             yield free
 
+    def steps(self) -> Iterator[Step]:
+        """All steps of the plan."""
+        for steps in self.free_windows():
+            yield from steps
+        yield from self.settle_bound()
+
     def settle_bound(self) -> list[Step]:
         """The bound steps with what would violate a constraint withdrawn."""
         if self.bound:

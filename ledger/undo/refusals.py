@@ -45,7 +45,7 @@ def runs_to_undo(named: Sequence[str], find_run: FindRun, children_of: ChildrenO
     for check in (_refuse_preview, _refuse_running, _refuse_under_way, _refuse_expired):
         for run in runs:
             check(run)
-    return _not_undone(runs, recipes)
+    return _not_undone(runs, recipes, named)
 
 
 def runs_to_restore(run_ids: Sequence[str], find_run: FindRun) -> list[Run]:
@@ -107,12 +107,13 @@ def _refuse_expired(run: Run) -> None:
         )
 
 
-def _not_undone(runs: Sequence[Run], recipes: dict[str, list[Run]]) -> list[Run]:
+def _not_undone(runs: Sequence[Run], recipes: dict[str, list[Run]], named: Sequence[str]) -> list[Run]:
     """Leaves out what is undone of a recipe; refuses a named run, or a whole recipe, that is."""
-    of_recipes = {run.run_id for members in recipes.values() for run in members}
+    of_recipes = {run.run_id for members in recipes.values() for run in members} - set(named)
     undone = [run for run in runs if run.undone_by is not None]
     left = [run for run in runs if run.undone_by is None]
-    refused = [run for run in undone if run.run_id not in of_recipes] or ([] if left else undone)
+    whole = [members[0] for members in recipes.values() if members and all(run.undone_by for run in members)]
+    refused = [run for run in undone if run.run_id not in of_recipes] or whole
     if refused:
         run = refused[0]
         raise UndoRefused(

@@ -48,6 +48,13 @@ class Selection:
         """Whether what this run did to a record is selected (takes_record holds already)."""
         return (run_id, object_type, record_id) not in self.except_changes
 
+    def takes(self, run_id: str, object_type: str, record_id: str, name: str | None) -> bool:
+        """Whether what this run did to a field (None: that it created or deleted the record) is selected."""
+        is_taken = self.takes_whole if name is None else self.takes_field(name)
+        return (
+            self.takes_record(object_type, record_id) and self.takes_change(run_id, object_type, record_id) and is_taken
+        )
+
 
 EVERYTHING = Selection()
 

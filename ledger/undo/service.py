@@ -348,8 +348,8 @@ class AccountUndo:
         is_part = was_cancelled or request.since is not None
         ids = [member.run_id for member in group]
         whole = set() if is_part else set(ids) - unsettled
-        if whole and request.selection != EVERYTHING:
-            whole -= self._left(request, group)
+        if request.selection != EVERYTHING:
+            whole = {run_id for run_id in whole if not self._is_left(request, run_id)}
         for _ in range(CONTENTION_RETRIES):
             now = self._clock()
             ended = self.store.load_run(run.run_id)
@@ -361,11 +361,9 @@ class AccountUndo:
             recipes = self._recipes(request)
             for recipe in recipes:
                 recipe.end_undo(run.run_id, is_whole=bool(whole) and whole.issuperset(ids), timestamp=now)
-            reversed_runs = self._reverse(
-                run, members, members_by_id={m.run_id: m for m in [*members, *recipes]}, now=now
-            )
-            if not result.applied.count or request.since is not None:
-                reversed_runs = []
+            reversed_runs: list[Run] = []
+            if result.applied.count and request.since is None:
+                reversed_runs = self._reverse(run, members, recipes, whole, now)
             try:
                 result.position = self._append([ended, *members, *recipes, *reversed_runs])
                 return
@@ -380,27 +378,33 @@ class AccountUndo:
         named = [run for run_id in request.runs if (run := self.store.find_run(run_id)) is not None]
         return [run for run in named if run.operation.kind == "recipe"]
 
-    def _reverse(self, run: Run, members: Sequence[Run], *, members_by_id: dict[str, Run], now: datetime) -> list[Run]:
-        """The runs that undone undos had undone: they can be undone again."""
-        reversed_runs: list[Run] = []
+    def _reverse(
+        self, run: Run, members: Sequence[Run], recipes: Sequence[Run], whole: set[str], now: datetime
+    ) -> list[Run]:
+        """Notes in the runs that undone undos had undone that they can be undone again; and where such an undo had
+        itself undone one, that what that one had undone is undone again. Returns those that are not of the group."""
+        known = {member.run_id: member for member in [*members, *recipes]}
+        group = set(known)
         for member in members:
-            for original_id in member.undoes:
-                original = members_by_id.get(original_id) or self.store.find_run(original_id)
-                if original is not None:
-                    original.reverse_undo(member.run_id, run.run_id, now)
-                    if original_id not in members_by_id:
-                        reversed_runs.append(original)
-        return reversed_runs
+            for original in self._known(member.undoes, known):
+                original.reverse_undo(member.run_id, run.run_id, now)
+                for first in self._known(original.undoes if member.run_id in whole else (), known):
+                    if first.run_id not in group:
+                        first.reinstate_undo(member.run_id, now)
+        return [each for each in known.values() if each.run_id not in group]
 
-    def _left(self, request: UndoRequest, group: Sequence[Run]) -> set[str]:
-        """Runs of which something is left to undo, after an undo of a part of them."""
-        whole = UndoRequest(request.runs, "skip", EVERYTHING, request.target)
-        planner = self._planner(whole, group)
-        left: set[str] = set()
-        for steps in planner.free_windows():
-            left.update(run_id for step in steps if step.op or step.skipped for run_id in step.runs)
-        left.update(run_id for step in planner.settle_bound() if step.op or step.skipped for run_id in step.runs)
-        return left
+    def _known(self, run_ids: Sequence[str], known: dict[str, Run]) -> list[Run]:
+        """The runs, each loaded once."""
+        for run_id in run_ids:
+            if run_id not in known and (run := self.store.find_run(run_id)) is not None:
+                known[run_id] = run
+        return [known[run_id] for run_id in run_ids if run_id in known]
+
+    def _is_left(self, request: UndoRequest, run_id: str) -> bool:
+        """Whether a run has something to undo that the selection leaves out, as an undo of this run alone would see."""
+        planner = self._planner(UndoRequest((run_id,), target=request.target), [self.store.load_run(run_id)])
+        left = (piece for step in planner.steps() for piece in step.left())
+        return any(not request.selection.takes(run_id, *piece) for piece in left)
 
     def _open_intent(self, undo_id: str) -> bytes | None:
         """The writes of the batch that has an intent and no outcome yet; None: there is none."""
@@ -432,8 +436,9 @@ class AccountUndo:
         outcome: dict[str, Any] = msgspec.json.decode(text)
         result.status = outcome["status"]
         result.facts = {**result.facts, **({"cancelled": True} if outcome.get("cancelled") else {})}
-        for item in outcome.get("skipped", ()):
-            result.skipped.add(parse_item(item))
+        for name in ("skipped", "noop"):
+            for item in outcome.get(name, ()):
+                getattr(result, name).add(parse_item(item))
 
 
 def _request_text_or_none(run: Run) -> bytes | None:
@@ -447,7 +452,7 @@ def _request_text(run: Run) -> bytes:
 
 
 def _outcome_text(result: UndoResult, *, listed: bool) -> bytes:
-    """What the run-finished event of an undo keeps. `listed`: the conflicts too, which no change tells of."""
+    """What the run-finished event of an undo keeps. `listed`: the verdicts too, which no change tells of."""
     counts = {name: getattr(result, name).count for name in ("applied", "skipped", "noop", "failed")}
     outcome: dict[str, Any] = {
         "status": result.status,
@@ -460,6 +465,7 @@ def _outcome_text(result: UndoResult, *, listed: bool) -> bytes:
         outcome["cancelled"] = True
     if listed:
         outcome["skipped"] = [item.as_dict() for item in result.skipped.items]
+        outcome["noop"] = [item.as_dict() for item in result.noop.items]
     return encode(outcome)
 
 

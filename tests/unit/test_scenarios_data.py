@@ -238,6 +238,7 @@ class Replay:
             for (object_type, _), fields in self.records.items():
                 if object_type == step["object_type"]:
                     fields.pop(step["drop_field"], None)
+            self.required = [each for each in self.required if each != (step["object_type"], step["drop_field"])]
         self.check_constraints()
 
     def _erase(self, step: Json) -> None:
