@@ -19,10 +19,10 @@ import bootstrap
 from bootstrap import Services
 from ledger.conformance.scenario import SCENARIOS
 from ledger.embedded import DatabaseUrls
-from tests.simulation.undo.comparison import first_difference, shrunk
-from tests.simulation.undo.histories import History, beats
-from tests.simulation.undo.model import Answer, Model
-from tests.simulation.undo.target import present
+from tests.simulation.undo_model.comparison import first_difference, shrunk
+from tests.simulation.undo_model.histories import History, beats
+from tests.simulation.undo_model.model import Answer, Model
+from tests.simulation.undo_model.target import present
 
 BLOCK = 50
 QUICK, LONG = range(300), range(300, 10_300)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.simulation.undo.runs import Net, Piece
-from tests.simulation.undo.target import Fields, Key, Lost, Target
+from tests.simulation.undo_model.runs import Net, Piece
+from tests.simulation.undo_model.target import Fields, Key, Lost, Target
 
 CONFLICTS = {
     "modified_since",

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.undo.constraints import Writes, take_back, withdraw, writes_between
-from tests.simulation.undo.judging import CONFLICTS, Verdicts, judge
-from tests.simulation.undo.runs import Net, Piece, Run, erase, net_effect
-from tests.simulation.undo.target import Key, Target
+from tests.simulation.undo_model.constraints import Writes, take_back, withdraw, writes_between
+from tests.simulation.undo_model.judging import CONFLICTS, Verdicts, judge
+from tests.simulation.undo_model.runs import Net, Piece, Run, erase, net_effect
+from tests.simulation.undo_model.target import Key, Target
 
 Item = tuple[Key, str | None, str]
 """(record, field or None, reason)."""

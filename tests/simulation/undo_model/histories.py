@@ -11,8 +11,8 @@ from collections.abc import Collection
 from random import Random
 from typing import Any, NamedTuple
 
-from tests.simulation.undo.model import Answer, Model
-from tests.simulation.undo.target import Fields, Key, Target
+from tests.simulation.undo_model.model import Answer, Model
+from tests.simulation.undo_model.target import Fields, Key, Target
 
 POLICIES = ["skip", "skip", "skip_record", "abort", "force", "cascade"]
 KINDS = {"run": 40, "external": 20, "undo": 32, "schema": 5, "erase": 4}

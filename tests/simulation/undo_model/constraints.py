@@ -6,8 +6,8 @@ of that is broken any more what is deleted (decision 0009).
 
 from __future__ import annotations
 
-from tests.simulation.undo.runs import Piece
-from tests.simulation.undo.target import Fields, Key, Target
+from tests.simulation.undo_model.runs import Piece
+from tests.simulation.undo_model.target import Fields, Key, Target
 
 Writes = dict[Key, Fields | None]
 """The fields that an undo writes to each record, all of them of one that it creates; None: it deletes the record."""

@@ -13,9 +13,9 @@ from ledger.conformance import player
 from ledger.conformance.scenario import Scenario
 from ledger.conformance.world import DoubleWorld
 from ledger.undo.result import Applied, Item
-from tests.simulation.undo.histories import Beat, History
-from tests.simulation.undo.model import Answer
-from tests.simulation.undo.target import Fields, Key, Target, present
+from tests.simulation.undo_model.histories import Beat, History
+from tests.simulation.undo_model.model import Answer
+from tests.simulation.undo_model.target import Fields, Key, Target, present
 
 LISTS = ("applied", "skipped", "noop", "failed", "cascaded_runs")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.undo.target import Fields, Key, Lost, Target
+from tests.simulation.undo_model.target import Fields, Key, Lost, Target
 
 Piece = tuple[Key, str | None]
 """What is restored or left alone by itself: a field of an updated record, or (None) a whole created or deleted one."""
