@@ -20,9 +20,12 @@ from ledger.erasure.listing import ErasureList, Listed
 from ledger.erasure.retention import Retention
 from ledger.erasure.service import AccountErasure, Erasure
 from ledger.idempotency import IdempotencyKeys
+from ledger.integrity.cosignatures import WitnessState, read_all_states
+from ledger.integrity.policy import Policy
 from ledger.integrity.sealing import AccountSealer, Sealer
 from ledger.integrity.signed_heads import SignedHeads
 from ledger.integrity.signed_log import SignedLog
+from ledger.integrity.witnessing import AccountWitnessing, Witnessing
 from ledger.jobs.queue import AccountJobs, job_counts
 from ledger.jobs.worker import Worker
 from ledger.notifications.delivering import Delivery, DeliveryOptions
@@ -252,6 +255,19 @@ class Services:
     def account_sealer(self, account: Account, signing: SignedHeads) -> AccountSealer:
         """Seals the log of one account."""
         return AccountSealer(self.database, account.account_id, account.name, signing)
+
+    def witnessing(self, policy: Policy) -> Witnessing:
+        """A worker that has the logs of all accounts cosigned."""
+        return Witnessing(self.database, policy)
+
+    def account_witnessing(self, account: Account, policy: Policy) -> AccountWitnessing:
+        """Having the log of one account cosigned now."""
+        return AccountWitnessing(self.database, account.account_id, account.name, policy)
+
+    def witness_states(self) -> list[WitnessState]:
+        """How the witnesses fare, an entry for each log that they are asked about."""
+        with self.database.connection() as connection:
+            return [state for _, state in read_all_states(connection)]
 
     def signed_log(self, account: Account) -> SignedLog:
         """What is served of one account's signed log."""

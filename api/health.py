@@ -22,14 +22,20 @@ def is_alive() -> Response:
 def is_ready() -> Response:
     """200 where the database answers and has this release's tables; how far the views are behind.
 
-    A view that stands still is told but makes the process no less ready: recording goes on. A database that lacks an
-    erasure of the list outside it was restored from a backup, and is not ready before `ledger erase --replay`.
+    A view that stands still and a witness that fails are told but make the process no less ready: recording goes on. A
+    database that lacks an erasure of the list outside it was restored from a backup, and is not ready before `ledger
+    erase --replay`.
     """
     check_erased(services())
     lag = services().lag()
     behind = max((each.behind for each in lag), default=0)
     stopped = sum(each.failure is not None for each in lag)
-    return json_answer({"status": "ready", "projections": {"behind_max": behind, "stopped": stopped}})
+    answer: dict[str, object] = {"status": "ready", "projections": {"behind_max": behind, "stopped": stopped}}
+    witnesses = services().witness_states()
+    if witnesses:
+        failing = sum(each.failure is not None for each in witnesses)
+        answer["witnesses"] = {"failing": failing, "refusing": sum(each.refused for each in witnesses)}
+    return json_answer(answer)
 
 
 class NotErased(Unavailable):

@@ -42,6 +42,8 @@ class LagCollector(Collector):
         behind = GaugeMetricFamily("ledger_projection_behind", "Events not yet in the view.", labels=["projection"])
         stopped = GaugeMetricFamily("ledger_projection_stopped", "Accounts whose view stands.", labels=["projection"])
         jobs = GaugeMetricFamily("ledger_jobs", "Jobs that wait or are dead.", labels=["kind", "state"])
+        failing = GaugeMetricFamily("ledger_witness_failing", "Logs it did not cosign when asked.", labels=["witness"])
+        refusing = GaugeMetricFamily("ledger_witness_refusing", "Logs it holds another head of.", labels=["witness"])
         reachable = GaugeMetricFamily("ledger_database_up", "1 where the database answers.")
         worst: dict[str, tuple[int, int]] = {}
         try:
@@ -50,13 +52,18 @@ class LagCollector(Collector):
                 worst[each.projection] = (max(most, each.behind), failures + (each.failure is not None))
             for kind, state, number in self._services.job_counts():
                 jobs.add_metric([kind, state], number)
+            witnesses = self._services.witness_states()
+            for name in sorted({state.key.name for state in witnesses}):
+                own = [state for state in witnesses if state.key.name == name]
+                failing.add_metric([name], sum(state.failure is not None for state in own))
+                refusing.add_metric([name], sum(state.refused for state in own))
             reachable.add_metric([], 1)
         except LedgerError:
             reachable.add_metric([], 0)
         for name, (most, failures) in worst.items():
             behind.add_metric([name], most)
             stopped.add_metric([name], failures)
-        yield from (behind, stopped, jobs, reachable)
+        yield from (behind, stopped, jobs, failing, refusing, reachable)
 
 
 def add_metrics(app: Flask, services: Services) -> None:

@@ -13,9 +13,11 @@ from api.queries import read_query
 from ledger.access import Account
 from ledger.errors import InputError, NotFound
 from ledger.ids import account_id_of
+from ledger.integrity.policy import Policy
 from ledger.integrity.signed_log import SignedLog
 from ledger.integrity.tiles import parse_tile_path
 from ledger.integrity.tlog_proof import format_proof
+from ledger.integrity.witnessing import open_policy
 from ledger.wire.runs import StrictSchema
 
 signed_log = Blueprint(
@@ -32,6 +34,15 @@ TEXT = "text/plain"
 def get_checkpoint() -> Response:
     """The signed note of the log's size and root hash (c2sp.org/tlog-checkpoint)."""
     return _checkpoint(_own(), "private")
+
+
+@endpoint(
+    signed_log, "GET", "/log/witnessed-checkpoint", "Newest checkpoint with enough cosignatures", answers={200: TEXT},
+    problems=(404,),
+)  # fmt: skip
+def get_witnessed_checkpoint() -> Response:
+    """The newest whose cosignatures meet the service's witness policy, with them; older than the newest by seconds."""
+    return _witnessed(_own(), "private")
 
 
 @endpoint(signed_log, "GET", "/log/tile/<path:tile>", "Tile or bundle", answers={200: OCTETS}, problems=(404,))
@@ -70,6 +81,15 @@ def get_public_checkpoint(account: str) -> Response:
 
 
 @endpoint(
+    signed_log, "GET", "/logs/<text:account>/witnessed-checkpoint", "Public checkpoint with enough cosignatures",
+    answers={200: TEXT}, problems=(404,),
+)  # fmt: skip
+def get_public_witnessed_checkpoint(account: str) -> Response:
+    """Needs no token where the operator made the account's log public (LEDGER_PUBLIC_LOGS)."""
+    return _witnessed(_public(account), "public")
+
+
+@endpoint(
     signed_log, "GET", "/logs/<text:account>/tile/<path:tile>", "Tile or bundle of a public log", answers={200: OCTETS},
     problems=(404,),
 )  # fmt: skip
@@ -92,8 +112,15 @@ def _public(account: str) -> SignedLog:
     return services().signed_log(Account(account_id_of(account), account, 0))
 
 
-def _checkpoint(log: SignedLog, whose: str) -> Response:
-    answer = _text(log.checkpoint().note)
+def _witnessed(log: SignedLog, whose: str) -> Response:
+    policy = open_policy(current_app.extensions["settings"])
+    if policy is None:
+        raise NotFound("The service has no witness policy: LEDGER_WITNESS_POLICY is not set.")
+    return _checkpoint(log, whose, policy)
+
+
+def _checkpoint(log: SignedLog, whose: str, policy: Policy | None = None) -> Response:
+    answer = _text((log.witnessed_checkpoint(policy) if policy else log.checkpoint()).note)
     answer.headers["Cache-Control"] = f"{whose}, max-age={CHECKPOINT_FRESH_S}"
     return answer
 

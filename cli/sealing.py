@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cli.session import Session
+    from ledger.integrity.policy import Policy
     from ledger.integrity.signed_heads import SignedHeads
 
 KEY_FILE = "log.key"
@@ -30,6 +31,7 @@ KEY_FILE = "log.key"
 def seal(ctx: click.Context, /, once: bool, follow: bool) -> None:
     """Add new events to the signed log, at most a second after they were recorded. Several may run at once."""
     import bootstrap
+    from ledger.integrity.witnessing import open_policy
 
     if once and follow:
         raise click.UsageError("--once and --follow exclude each other.")
@@ -48,7 +50,16 @@ def seal(ctx: click.Context, /, once: bool, follow: bool) -> None:
         sealer = session.services.sealer(signing)
         sealer.check()
         session.remark(f"Sealing as {signing.keys.signing.name}. Ctrl-C ends it.")
-        sealer.follow(stop)
+        policy = open_policy(session.settings)
+        witnessing = Thread(target=session.services.witnessing(policy).follow, args=(stop,)) if policy else None
+        if witnessing:
+            witnessing.start()
+        try:
+            sealer.follow(stop)
+        finally:
+            stop.set()
+            if witnessing:
+                witnessing.join()
         session.remark("Stopped.")
 
 
@@ -106,13 +117,36 @@ def keys(ctx: click.Context, /) -> None:
 
 @log.command("checkpoint")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file.")
+@click.option("--witnessed", is_flag=True, help="The newest with the cosignatures that the witness policy asks for.")
 @click.pass_context
-def checkpoint(ctx: click.Context, /, output: Path | None) -> None:
+def checkpoint(ctx: click.Context, /, output: Path | None, witnessed: bool) -> None:
     """Print the newest signed checkpoint: how many events the account's log has, and their root hash."""
     with open_session(ctx) as session, open_output(output) as stream:
-        account = session.account
+        log_of_account = session.services.signed_log(session.account)
         sealed_up(session)
-        stream.write(session.services.signed_log(account).checkpoint().note.encode())
+        found = log_of_account.witnessed_checkpoint(policy_of(session)) if witnessed else log_of_account.checkpoint()
+        stream.write(found.note.encode())
+
+
+@log.command("witness")
+@click.pass_context
+def witness(ctx: click.Context, /) -> None:
+    """Ask the witnesses of LEDGER_WITNESS_POLICY for their cosignatures of the account's newest checkpoint, now.
+
+    Ends with 5 where a witness holds a head that this log does not extend, with 7 where too few cosigned.
+    """
+    from ledger.errors import IntegrityFailed, Unavailable
+
+    with open_session(ctx) as session:
+        policy = policy_of(session)
+        sealed_up(session)
+        witnessed = session.services.account_witnessing(session.account, policy).witness()
+    for state in witnessed.states:
+        click.echo(f"{state.key.name}: {state.failure or f'cosigned {state.size:,} events'}")
+    if any(state.refused for state in witnessed.states):
+        raise IntegrityFailed("A witness holds a head that this log does not extend.")
+    if not witnessed.is_met:
+        raise Unavailable(f"The checkpoint of {witnessed.size:,} events has too few cosignatures for the policy.")
 
 
 @log.command("export")
@@ -186,6 +220,16 @@ def signing_of(session: Session) -> SignedHeads:
             "There is no signing key. Make one with `ledger log make-key NAME` and set LEDGER_LOG_KEY_FILE to its file."
         )
     return signing
+
+
+def policy_of(session: Session) -> Policy:
+    """The witness policy that the settings name. Raises NotFound where they name none."""
+    from ledger.integrity.witnessing import open_policy
+
+    policy = open_policy(session.settings)
+    if policy is None:
+        raise NotFound("There is no witness policy. Set LEDGER_WITNESS_POLICY to its file (c2sp.org/tlog-policy).")
+    return policy
 
 
 def sealed_up(session: Session) -> None:

@@ -36,13 +36,14 @@ class Ended(NamedTuple):
 
 
 class Command:
-    """`ledger` on one database: an embedded home, or the URLs of a shared one."""
+    """`ledger` on one database: an embedded home, or the URLs of a shared one. `settings`: LEDGER_* variables."""
 
-    def __init__(self, *, home: Path | None = None, urls: DatabaseUrls | None = None) -> None:
+    def __init__(self, *, home: Path | None = None, urls: DatabaseUrls | None = None, **settings: object) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "COLUMNS"))}
         chosen = {"LEDGER_HOME": str(home)} if home else {}
         if urls:
             chosen |= {"LEDGER_DATABASE_URL": urls.service_url, "LEDGER_OWNER_URL": urls.owner_url}
+        chosen |= {name: str(value) for name, value in settings.items()}
         self.environment: Mapping[str, str] = kept | chosen | {"XDG_CONFIG_HOME": "/nonexistent"}
 
     def __call__(self, *arguments: object, stdin: bytes = b"", code: int | None = 0) -> Ended:

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from ledger.errors import NotFound
 from ledger.ids import run_stream_id
+from ledger.integrity.cosignatures import newest_that_meets, with_cosignatures
 from ledger.integrity.entries import WINDOW_EVENTS, EntryReader, read_run_positions, read_sealed
 from ledger.integrity.leaf import Sealed
 from ledger.integrity.merkle import HASH_SIZE, prove_inclusion
 from ledger.integrity.note import parse_note
+from ledger.integrity.policy import Policy
 from ledger.integrity.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, format_bundle, format_tile_path
 from ledger.integrity.tlog_proof import LogProof
 from ledger.integrity.tree import StoredCheckpoint, nodes_of_tree, read_newest_checkpoint, read_tiles
@@ -35,15 +37,25 @@ class SignedLog:
         self._account_id = account_id
 
     def checkpoint(self) -> StoredCheckpoint:
-        """The newest one. Raises NotFound where nothing was signed yet."""
+        """The newest one, with the cosignatures that it has already. Raises NotFound where nothing was signed yet."""
         with self._database.transaction(self._account_id) as connection:
             newest = read_newest_checkpoint(connection, self._account_id)
-        if newest is None:
+            if newest is not None:
+                return with_cosignatures(connection, self._account_id, newest)
+        raise NotFound(
+            "The account's log has no checkpoint yet. It gets one within a second of its first event, where sealing is "
+            "on: see `ledger seal` and LEDGER_LOG_KEY_FILE."
+        )
+
+    def witnessed_checkpoint(self, policy: Policy) -> StoredCheckpoint:
+        """The newest one whose cosignatures meet the policy, with them. Raises NotFound where there is none."""
+        found = newest_that_meets(self._database, self._account_id, policy)
+        if found is None:
             raise NotFound(
-                "The account's log has no checkpoint yet. It gets one within a second of its first event, where "
-                "sealing is on: see `ledger seal` and LEDGER_LOG_KEY_FILE."
+                "No checkpoint of the account's log has the cosignatures that the policy asks for. /readyz and the log "
+                "of the process tell how the witnesses fare; `ledger log witness` asks them now."
             )
-        return newest
+        return found
 
     def tile(self, tile: Tile) -> bytes:
         """The hashes of a tile, or the entries of a bundle, as they are served. Raises NotFound for one that the tree
