@@ -135,19 +135,22 @@ class Accounts:
 
     def find(self, name: str) -> Account:
         """Raises NotFound, InputError for a bad name."""
-        account_id = account_id_of(_check_account_name(name))
-        try:
-            return self.get(account_id)
-        except NotFound:
-            raise NotFound(f"There is no account {name}. Make it with `ledger account add {name}`.") from None
+        account = self._find(account_id_of(_check_account_name(name)))
+        if account is None:
+            raise NotFound(f"There is no account {name}. Make it with `ledger account add {name}`.")
+        return account
 
     def get(self, account_id: UUID) -> Account:
         """The account with this id. Raises NotFound."""
+        account = self._find(account_id)
+        if account is None:
+            raise NotFound("There is no such account.")
+        return account
+
+    def _find(self, account_id: UUID) -> Account | None:
         with self._database.transaction(account_id) as connection:
             row = connection.execute(_FIND_ACCOUNT, {"account_id": account_id}).fetchone()
-        if row is None:
-            raise NotFound("There is no such account.")
-        return Account(*row)
+        return None if row is None else Account(*row)
 
     def list(self) -> list[Account]:
         """All accounts, by name."""

@@ -136,4 +136,4 @@ def test_the_run_page_forecasts_its_undo(api: Api) -> None:
     undo_id = api("ann", "POST", "/undos", 202, {"runs": ["r-1"]})["undo_id"]
     api.services.project_once(api.account_id)
     assert f"/runs/{undo_id}" in api.page("aud", "/runs/r-1")
-    assert "This run undoes" in api.page("aud", f"/runs/{undo_id}")
+    assert "This run is an undo of" in api.page("aud", f"/runs/{undo_id}")
