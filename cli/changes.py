@@ -68,7 +68,11 @@ def changes(ctx: click.Context, /, limit: int, form: str | None, output: Path | 
 
 
 def describe(change: Change) -> str:
-    """`field: before → after` for the first fields, and how many more there are."""
+    """`field: before → after` for the first fields, how many more there are, and what was erased."""
+    if change.erased or change.erased_fields:
+        gone = f"(erased: {', '.join(change.erased_fields) or 'all'})"
+        left = describe(replace(change, erased=False, erased_fields=()))
+        return f"{left} {gone}".lstrip()
     before, after = split_fields(change.before), split_fields(change.after)
     names = list(dict.fromkeys((*before, *after)))
     more = f" and {len(names) - FIELDS_SHOWN_MAX:,} more fields" if len(names) > FIELDS_SHOWN_MAX else ""

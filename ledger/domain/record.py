@@ -139,7 +139,8 @@ def fold(
     """The record's state after `event`; None where it is absent.
 
     `before` and `after` are the event's own, split into fields. An update puts its after-values, and removes the
-    fields that stand in before only. An update of a record that the ledger never saw created yields what is known.
+    fields that stand in before only, also where their values were erased since. An update of a record that the ledger
+    never saw created yields what is known.
     """
     if not event.changes_the_record:
         return state
@@ -148,7 +149,7 @@ def fold(
     if isinstance(event, RecordCreated):
         return dict(after)
     folded = dict(state or {})
-    for name in before.keys() - after.keys():
+    for name in {*before, *event.erased_fields} - after.keys():
         folded.pop(name, None)
     folded.update(after)
     return folded

@@ -104,8 +104,9 @@ def rest_without_before(shape: RecordShape, *, whole: bool) -> RecordShape | Non
     if before is None or shape.erased == "whole":
         return None
     return msgspec.structs.replace(
-        shape, before=Raw(b"null"), details=_structure_of(shape.details), message=None, erased="part"
-    )
+        shape, before=Raw(b"null"), details=_structure_of(shape.details), erased="part",
+        erased_fields=tuple(sorted({*shape.erased_fields, *before})),
+    )  # fmt: skip
 
 
 def rest_of_intent(

@@ -31,6 +31,8 @@ def test_erase_asks_says_what_it_will_take_and_lists_it(command: Command, databa
     assert tables_with(database.owner_url, b"bo@example.com") == []
     assert [line["run_id"] for line in command("erasures", "--ndjson").lines] == [done.document["run_id"]]
     assert b"Request 7" in command("erasures").stdout
+    command("project", "--once")
+    assert b"(erased: phone)" in command("history", "contact", "r-1").stdout
 
 
 def test_an_exported_list_is_replayed(command: Command, tmp_path: Path) -> None:

@@ -362,6 +362,19 @@ def test_erasures_over_http_are_for_administrators_and_the_list_for_auditors(dat
         assert [change["action"] for change in history["changes"]] == ["erase", "create"]
 
 
+def test_pages_say_what_was_erased(database: DatabaseUrls) -> None:
+    with opened_web(database.service_url) as web:
+        run_id = web.record([a_person(), another()])
+        web.client.set_cookie("ledger_token", web.tokens["auditor"])
+        erasing = web.services.erasure(web.account_id)
+        erasing.erase("contact", "15", fields=["email"], **WHY)
+        shown = web.client.get(f"/runs/{run_id}")
+        assert "Erased on request: email." in shown.text
+        assert EMAIL.decode() not in shown.text.lower()
+        erasing.erase("contact", "15", **WHY)
+        assert "Erased on request." in web.client.get(f"/runs/{run_id}").text
+
+
 def test_two_accounts_with_the_same_record_are_apart(database: DatabaseUrls, services: Services) -> None:
     other: UUID = add_account(services.database, "other")
     record(services, "R1", [a_person()])

@@ -73,6 +73,19 @@ def test_before_states_go_by_age_and_the_run_cannot_be_undone(database: Database
     assert rows_of(database.owner_url, ACCOUNT, generations=dict.fromkeys(TABLES, 2)) == live
 
 
+def test_fields_that_an_old_change_removed_do_not_come_back(services: Services) -> None:
+    record(services.ledger(ACCOUNT), "R1", [
+        a_change(1, action="create", before=..., after={"phone": "1", "fax": "2"}),
+        a_change(1, before={"phone": "1", "fax": "2"}, after={"phone": "3"}),
+    ])  # fmt: skip
+    before = services.records(ACCOUNT).state("contact", "r-1").fields
+    services.keeping(ACCOUNT).set_retention("contact", 30, **WHY)
+    assert retention(services, 31).apply()[0].erased == 1
+    assert services.records(ACCOUNT).state("contact", "r-1").fields == before == {"phone": b'"3"'}
+    services.project_once(ACCOUNT)
+    assert [found["record_id"] for found in services.records(ACCOUNT).states("contact")] == ["r-1"]
+
+
 def test_a_whole_policy_takes_everything_and_intents_too(database: DatabaseUrls, services: Services) -> None:
     record(services.ledger(ACCOUNT), "R1", [a_change(1, label="bo@example.com")])
     target = DoubleTarget({"contact": TypeSchema()})
