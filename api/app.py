@@ -30,6 +30,7 @@ from api.signed_log import signed_log
 from api.targets import targets
 from api.tokens import tokens
 from api.undos import undos
+from api.users import users
 from bootstrap import Services
 from ledger.settings import Settings
 
@@ -112,7 +113,7 @@ def _add_api(app: Flask) -> None:
     api.register_converter(TextConverter, lambda _: {"type": "string", "minLength": 1})
     blueprints = (
         runs, changes, reports, records, undos, signed_log, edited_reports, restores, targets, erasures, exports,
-        tokens, notifications,
+        tokens, users, notifications,
     )  # fmt: skip
     for blueprint in blueprints:
         api.register_blueprint(blueprint)

@@ -69,11 +69,13 @@ class Users:
             row = connection.execute(_FIND, self._values(email)).fetchone()
         return None if row is None else User._make(row)
 
-    def remove(self, email: str) -> None:
-        """Ends the user's access at once. Raises NotFound."""
+    def remove(self, email: str) -> User:
+        """Ends the user's access at once. The user that was there. Raises NotFound."""
         with self._database.transaction(self._account_id) as connection:
-            if not connection.execute(_REMOVE, self._values(email.lower())).rowcount:
-                raise NotFound(f"{email!r} is no user of this account. List them with `ledger user list`.")
+            row = connection.execute(_REMOVE, self._values(email.lower())).fetchone()
+        if row is None:
+            raise NotFound(f"{email[:80]!r} is no user of this account. List them with `ledger user list`.")
+        return User._make(row)
 
     def sign_in(self, email: str, issuer: str, subject: str) -> User | None:
         """The user, bound from now on to whom the issuer calls so. None: there is none, or it is somebody else's."""
@@ -101,7 +103,7 @@ _ADD = f"""
 """  # noqa: S608 - our own constant
 _LIST = f"SELECT {_COLUMNS} FROM users WHERE account_id = %(account_id)s ORDER BY email"  # noqa: S608
 _FIND = f"SELECT {_COLUMNS} FROM users WHERE account_id = %(account_id)s AND email = %(email)s"  # noqa: S608
-_REMOVE = "DELETE FROM users WHERE account_id = %(account_id)s AND email = %(email)s"
+_REMOVE = f"DELETE FROM users WHERE account_id = %(account_id)s AND email = %(email)s RETURNING {_COLUMNS}"  # noqa: S608
 _SIGN_IN = f"""
     UPDATE users SET issuer = %(issuer)s, subject = %(subject)s, last_signed_in_at = clock_timestamp()
     WHERE account_id = %(account_id)s AND email = %(email)s

@@ -203,3 +203,15 @@ class MadeTokenSchema(TokenSchema):
 
 class TokensSchema(Schema):
     tokens = List(Nested(TokenSchema))
+
+
+class AccountUserSchema(Schema):
+    email = String()
+    name = String()
+    role = String()
+    created_at = String()
+    last_signed_in_at = String(allow_none=True)
+
+
+class AccountUsersSchema(Schema):
+    users = List(Nested(AccountUserSchema))

@@ -141,3 +141,26 @@ def test_pages_show_hostile_values_as_text(web: Web) -> None:
         assert "<script>" not in answer.text  # our own scripts have an address
         assert 'href="javascript' not in answer.text
         assert "&lt;script&gt;" in answer.text
+
+
+def test_admin_adds_lists_and_removes_users(web: Web) -> None:
+    added = web.post("/v1/users", {"email": "Ann@Example.com", "role": "auditor", "name": "Ann"}, role="admin")
+    assert added.status_code == 201
+    user = added.get_json()
+    assert (user["email"], user["role"], user["name"], user["last_signed_in_at"]) == (
+        "ann@example.com", "auditor", "Ann", None
+    )  # fmt: skip
+    again = {"email": "ann@example.com", "role": "admin"}
+    assert problem(web.post("/v1/users", again, role="admin"))["status"] == 409
+    assert web.get("/v1/users", role="admin").get_json() == {"users": [user]}
+    path = "/v1/users/ann%40example.com"
+    assert web.client.delete(path, headers=web.headers("admin", {})).get_json() == user
+    assert problem(web.client.delete(path, headers=web.headers("admin", {})))["status"] == 404
+
+
+def test_users_are_for_administrators_and_must_have_an_address(web: Web) -> None:
+    for role in ("producer", "operator", "auditor"):
+        assert problem(web.get("/v1/users", role=role))["status"] == 403
+        assert problem(web.post("/v1/users", {"email": "a@b.example", "role": "admin"}, role=role))["status"] == 403
+    for body in ({"email": "nobody", "role": "admin"}, {"email": "a@b.example", "role": "king"}, {"role": "admin"}):
+        assert problem(web.post("/v1/users", body, role="admin"))["status"] == 422

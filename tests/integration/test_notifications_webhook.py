@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -26,6 +28,7 @@ from ledger.notifications.signing import check_signature, sign
 from ledger.notifications.webhook import NotAllowed, post
 from ledger.service import AccountLedger
 from projections.notifying.reading import NotifiedRuns
+from tests.certificate import make_certificate
 from tests.examples import a_change, a_ledger, record
 from tests.projected import project
 from tests.web import Web, problem
@@ -45,7 +48,7 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -66,6 +69,9 @@ def receiving() -> Iterator[Receiver]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         receiver.port = server.server_address[1]
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that breaks off is no news
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -243,6 +249,23 @@ def test_rule_to_a_private_address_is_dead_at_once_unless_allowed(database: Data
         assert receiver.requests == []
 
 
+def test_certificate_is_checked_for_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path, "hook.example")
+    with receiving(certificate.of_server()) as receiver:
+
+        def send(host: str, **options: Any) -> int:
+            url = f"https://{host}:{receiver.port}/"
+            found = post(url, b"{}", {}, allow_private=True, resolve=lambda *_: ["127.0.0.1"], **options)
+            return found.status
+
+        assert send("hook.example", context=certificate.who_trusts) == 200
+        with pytest.raises(ssl.SSLCertVerificationError):
+            send("other.example", context=certificate.who_trusts)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            send("hook.example")
+        assert len(receiver.requests) == 1
+
+
 def test_name_is_looked_up_once_and_what_was_checked_is_reached(receiver: Receiver) -> None:
     looked_up = []
 
@@ -302,26 +325,27 @@ def test_rules_and_jobs_are_for_administrators(web: Web, role: str) -> None:
     assert problem(web.post("/v1/notification-rules", {}, role=role))["status"] == 403
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"channel": "email"},
-        {"channel": "email", "recipients": []},
-        {"channel": "email", "recipients": "a@b.example"},
-        {"channel": "email", "recipients": [1]},
-        {"channel": "email", "recipients": ["a@b.example\r\nBcc: c@d.example"]},
-        {"channel": "email", "recipients": ["a@b.example"], "url": "https://a.example"},
-        {"channel": "webhook"},
-        {"channel": "webhook", "url": "file:///etc/passwd"},
-        {"channel": "pigeon", "url": "https://a.example"},
-        {"channel": "webhook", "url": "https://a.example", "occasion": "never"},
-        {"channel": "webhook", "url": "https://a.example", "secret": "mine"},
-    ],
-)
-def test_rule_that_is_none_is_refused(web: Web, body: dict[str, Any]) -> None:
-    document = problem(web.post("/v1/notification-rules", body, role="admin"))
-    assert document["status"] == 422
-    assert document["errors"]
+BAD_RULES: list[dict[str, Any]] = [
+    {"channel": "email"},
+    {"channel": "email", "recipients": []},
+    {"channel": "email", "recipients": "a@b.example"},
+    {"channel": "email", "recipients": [1]},
+    {"channel": "email", "recipients": ["a@b.example\r\nBcc: c@d.example"]},
+    {"channel": "email", "recipients": ["a@b.example"], "url": "https://a.example"},
+    {"channel": "webhook"},
+    {"channel": "webhook", "url": "file:///etc/passwd"},
+    {"channel": "pigeon", "url": "https://a.example"},
+    {"channel": "webhook", "url": "https://a.example", "occasion": "never"},
+    {"channel": "webhook", "url": "https://a.example", "secret": "mine"},
+]
+
+
+def test_rule_that_is_none_is_refused(web: Web) -> None:
+    for body in BAD_RULES:
+        document = problem(web.post("/v1/notification-rules", body, role="admin"))
+        assert document["status"] == 422, body
+        assert document["errors"], body
+    assert web.get("/v1/notification-rules", role="admin").get_json() == {"rules": []}
 
 
 def test_jobs_are_listed_and_tried_again(web: Web) -> None:

@@ -299,13 +299,14 @@ def test_person_with_two_accounts_changes_between_them(web: Web) -> None:
     assert "second (auditor): now" in web.client.get("/account").text
 
 
-@pytest.mark.parametrize("path", ["/account", "/sign-out", "/sign-out-everywhere", "/sign-in"])
-@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
-def test_form_of_another_site_changes_nothing(web: Web, path: str, headers: dict[str, str]) -> None:
+def test_form_of_another_site_changes_nothing(web: Web) -> None:
     user_of(web, "ann@example.com", "auditor")
     user_of(web, "ann@example.com", "auditor", "second")
     sign_in(web.client, "ann")
-    assert web.client.post(path, data={"account": "second"}, headers=headers).status_code == 403
+    for path in ("/account", "/sign-out", "/sign-out-everywhere", "/sign-in"):
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+            answer = web.client.post(path, data={"account": "second"}, headers=headers)
+            assert (answer.status_code, answer.headers.getlist("Set-Cookie")) == (403, []), (path, headers)
     assert "default (auditor): now" in web.client.get("/account").text
 
 
