@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from uuid import UUID
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -20,12 +21,13 @@ from ledger.erasure.listing import ErasureList, Listed
 from ledger.erasure.retention import Retention
 from ledger.erasure.service import AccountErasure, Erasure
 from ledger.idempotency import IdempotencyKeys
+from ledger.integrity.anchoring import Anchoring
 from ledger.integrity.cosignatures import WitnessState, read_all_states
 from ledger.integrity.policy import Policy
 from ledger.integrity.sealing import AccountSealer, Sealer
 from ledger.integrity.signed_heads import SignedHeads
 from ledger.integrity.signed_log import SignedLog
-from ledger.integrity.witnessing import AccountWitnessing, Witnessing
+from ledger.integrity.witnessing import AccountWitnessing, Witnessing, open_policy
 from ledger.jobs.queue import AccountJobs, job_counts
 from ledger.jobs.worker import Worker
 from ledger.notifications.delivering import Delivery, DeliveryOptions
@@ -256,9 +258,16 @@ class Services:
         """Seals the log of one account."""
         return AccountSealer(self.database, account.account_id, account.name, signing)
 
-    def witnessing(self, policy: Policy) -> Witnessing:
-        """A worker that has the logs of all accounts cosigned."""
-        return Witnessing(self.database, policy)
+    def beside_sealing(self, settings: Settings) -> dict[str, Callable[[Event], None]]:
+        """What goes on where logs are sealed, by name: having them cosigned, and anchoring them in a folder. Raises
+        InputError, Unavailable for a witness policy that cannot be read."""
+        policy = open_policy(settings)
+        loops: dict[str, Callable[[Event], None]] = {}
+        if policy is not None:
+            loops["witnesses"] = Witnessing(self.database, policy).follow
+        if settings.anchor_folder is not None:
+            loops["anchors"] = Anchoring(self.database, settings.anchor_folder).follow
+        return loops
 
     def account_witnessing(self, account: Account, policy: Policy) -> AccountWitnessing:
         """Having the log of one account cosigned now."""

@@ -22,7 +22,6 @@ from bootstrap import Services
 from ledger.errors import Conflict
 from ledger.integrity.sealing import Sealer
 from ledger.integrity.signed_heads import open_signing
-from ledger.integrity.witnessing import open_policy
 from ledger.settings import Settings
 
 BODY_BYTES_MAX = 2**62
@@ -50,7 +49,7 @@ def serve(
     """
     configure_logs(settings.log_level, settings.log_format)
     sealer = _sealer(services, settings) if seal else None
-    policy = open_policy(settings) if seal else None
+    beside_sealing = services.beside_sealing(settings) if sealer else {}
     stopping = Event()
     sockets: dict[int, Any] = {}
     server = _listen(create_app(services, settings), settings, sockets)
@@ -58,7 +57,7 @@ def serve(
     beside: dict[str, Callable[[Event], None]] = {"follower": services.follower().follow} if follow else {}
     beside |= {"worker": services.worker(settings).work} if work else {}
     beside |= {"sealer": sealer.follow} if sealer else {}
-    beside |= {"witnesses": services.witnessing(policy).follow} if policy else {}
+    beside |= beside_sealing
     with _signals(stopping), _beside(stopping, beside):
         address = f"http://{_shown(settings.host)}:{_port(server)}"
         _log.info("serving", url=address, follow=follow, seal=sealer is not None)

@@ -31,7 +31,6 @@ KEY_FILE = "log.key"
 def seal(ctx: click.Context, /, once: bool, follow: bool) -> None:
     """Add new events to the signed log, at most a second after they were recorded. Several may run at once."""
     import bootstrap
-    from ledger.integrity.witnessing import open_policy
 
     if once and follow:
         raise click.UsageError("--once and --follow exclude each other.")
@@ -50,16 +49,16 @@ def seal(ctx: click.Context, /, once: bool, follow: bool) -> None:
         sealer = session.services.sealer(signing)
         sealer.check()
         session.remark(f"Sealing as {signing.keys.signing.name}. Ctrl-C ends it.")
-        policy = open_policy(session.settings)
-        witnessing = Thread(target=session.services.witnessing(policy).follow, args=(stop,)) if policy else None
-        if witnessing:
-            witnessing.start()
+        loops = session.services.beside_sealing(session.settings)
+        threads = [Thread(target=loop, args=(stop,), name=name) for name, loop in loops.items()]
+        for thread in threads:
+            thread.start()
         try:
             sealer.follow(stop)
         finally:
             stop.set()
-            if witnessing:
-                witnessing.join()
+            for thread in threads:
+                thread.join()
         session.remark("Stopped.")
 
 

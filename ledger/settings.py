@@ -46,6 +46,8 @@ class Settings:
     """The folder that remembers the last heads signed; where none is given, beside the key."""
     witness_policy: Path | None = None
     """A file that names witnesses and how many must cosign (c2sp.org/tlog-policy)."""
+    anchor_folder: Path | None = None
+    """Where checkpoints are kept as files, best on another machine."""
     public_logs: tuple[str, ...] = ()
     """Accounts whose signed log anybody may read: checkpoints, hashes and entries, no payloads."""
     log_level: str = "info"
@@ -284,6 +286,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "log_key_file": _path,
     "log_heads": _path,
     "witness_policy": _path,
+    "anchor_folder": _path,
     "public_logs": lambda value: _accounts(value),
     "log_level": partial(_choice, of=LOG_LEVELS),
     "log_format": partial(_choice, of=LOG_FORMATS),

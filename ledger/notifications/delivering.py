@@ -99,6 +99,7 @@ class Delivery:
         message = compose(
             run, sender=self._mailer.server.sender, recipient=recipient, job_id=job_id, now=datetime.now(UTC),
             base_url=self._options.base_url, report=report, without_report=why,
+            checkpoint=self._runs.checkpoint(account_id),
         )  # fmt: skip
         return self._mailer.send(message, recipient)
 
@@ -127,7 +128,9 @@ class Delivery:
     # Webhooks.
 
     def _post(self, account_id: UUID, rule: Rule, run: ToldRun, job_id: UUID) -> Outcome:
-        body = encode(cloud_event(account_id, run, job_id, self._options.base_url))
+        event = cloud_event(account_id, run, job_id, self._options.base_url)
+        checkpoint = self._runs.checkpoint(account_id)
+        body = encode(event if checkpoint is None else event | {"checkpoint": checkpoint})
         timestamp = int(time.time())
         signature = sign(Rules(self._database, account_id).secret_of(rule.rule_id), str(job_id), timestamp, body)
         headers = {

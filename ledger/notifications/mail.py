@@ -28,8 +28,10 @@ def compose(
     base_url: str | None = None,
     report: tuple[str, bytes] | None = None,
     without_report: str | None = None,
+    checkpoint: str | None = None,
 ) -> EmailMessage:
-    """The message. `report`: file name and bytes; `without_report`: why there is none, in words.
+    """The message. `report`: file name and bytes; `without_report`: why there is none, in words; `checkpoint`: of the
+    signed log, so that who keeps the e-mail keeps what a changed history cannot agree with.
 
     The Message-ID is made of the job, so that a message that had to be sent again has the same one (RFC 5322 section
     3.6.4): mail systems that look at it show it once. No text of a producer can end a header, see `one_line` and
@@ -52,6 +54,9 @@ def compose(
     if report is not None:
         name, data = report
         message.add_attachment(data, maintype="text", subtype="csv", filename=name, params={"charset": "utf-8"})
+    if checkpoint is not None:  # as bytes: they go as base64, and no mail server touches the ends of the lines
+        data, name = checkpoint.encode(), "checkpoint.txt"
+        message.add_attachment(data, maintype="text", subtype="plain", filename=name, params={"charset": "utf-8"})
     return message
 
 

@@ -63,6 +63,9 @@ class RunSource(Protocol):
     def report(self, account_id: UUID, run_id: str) -> OpenReport:
         """Its report as CSV."""
 
+    def checkpoint(self, account_id: UUID) -> str | None:
+        """The newest signed checkpoint of the account's log; None: it has none."""
+
 
 def one_line(text: str, characters_max: int = 200) -> str:
     """Text without line ends and other characters that do not print, cut: fit for a header.

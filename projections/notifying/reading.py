@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ledger.errors import Unavailable
+from ledger.errors import NotFound, Unavailable
+from ledger.integrity.signed_log import SignedLog
 from ledger.notifications.told import ToldRun
 from ledger.store.database import Database
 from projections.progress import wait_for
@@ -35,3 +36,10 @@ class NotifiedRuns:
     def report(self, account_id: UUID, run_id: str) -> Report:
         """As CSV for spreadsheets. Raises NoReport."""
         return Reports(self._database, account_id).open(run_id)
+
+    def checkpoint(self, account_id: UUID) -> str | None:
+        """With the cosignatures that it has already."""
+        try:
+            return SignedLog(self._database, account_id).checkpoint().note
+        except NotFound:
+            return None

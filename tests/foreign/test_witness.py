@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from zipfile import ZipFile
 
 import psycopg
 import pytest
@@ -209,3 +211,39 @@ def test_command_asks_now_and_tells(
     witness.stop()
     ended = command("log", "witness", code=7)
     assert b"cannot be reached" in ended.stdout
+
+
+def test_evidence_of_a_cosigned_log_holds_for_its_own_script(
+    database: DatabaseUrls, ledger: AccountLedger, signing: SignedHeads, witness: RealWitness, tmp_path: Path
+) -> None:
+    grow(ledger, signing, "r-1", 3)
+    assert ask(ledger, witness).is_met
+    write_keys(tmp_path / "log.key", signing.keys)
+    command = Command(urls=database, LEDGER_LOG_KEY_FILE=tmp_path / "log.key")
+    command("project", "--once")
+    command("proof", "r-1", "-o", tmp_path / "bundle.zip")
+    with ZipFile(tmp_path / "bundle.zip") as bundle:
+        bundle.extractall(tmp_path / "bundle")
+    assert witness.key.name in (tmp_path / "bundle/checkpoint").read_text("utf-8")
+    script = ["sh", "verify.sh", "2", format_vkey(signing.keys.signer("default").key)]
+    said = subprocess.run(script, cwd=tmp_path / "bundle", capture_output=True, text=True, check=True).stdout
+    assert said == "PROVEN: position 2 is in ledger.example/log/default as of 6 events\n"
+
+
+def test_sealing_process_has_new_events_cosigned(
+    database: DatabaseUrls, ledger: AccountLedger, signing: SignedHeads, witness: RealWitness, tmp_path: Path
+) -> None:
+    record(ledger, "r-1", [a_change()])
+    (tmp_path / "policy").write_bytes(witness.policy())
+    write_keys(tmp_path / "log.key", signing.keys)
+    settings = {"LEDGER_LOG_KEY_FILE": tmp_path / "log.key", "LEDGER_WITNESS_POLICY": tmp_path / "policy"}
+    command = Command(urls=database, **settings)
+    process = command.start("seal", "--follow", stderr=subprocess.PIPE)
+    while command("log", "checkpoint", "--witnessed", code=None).code != 0 and process.poll() is None:
+        Event().wait(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    checkpoint = command("log", "checkpoint", "--witnessed").stdout
+    assert checkpoint == command("log", "checkpoint").stdout
+    assert b"\n4\n" in checkpoint
