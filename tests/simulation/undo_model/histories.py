@@ -29,7 +29,7 @@ VALUES: dict[str, list[Any]] = {
     "parent": [*IDS, None, None],
     "company": [*IDS, None],
     "owner": [*IDS, None],
-    "seen": ["2026-01-01T10:00:00Z", "2026-01-01T11:00:00+01:00", "2026-01-01T11:00:00Z", "never", None],
+    "seen": ["2026-01-01T10:00:00Z", "2026-01-01T11:00:00+01:00", "2026-01-01T11:00:00Z", None, None],
     "modified": [1, 2, 3],
     "stage": ["won", "lost", None],
     "size": [1, "1", 2, [1, None], {"a": 1}, {"a": None}, {}, None],
@@ -65,13 +65,17 @@ def beats(seed: int) -> list[Beat]:
 
 
 class History:
-    """A history played on the model: the scenario, and the model's answers to its undos."""
+    """A history played on the model: the scenario, and the model's answers to its undos, resumed ones included.
 
-    def __init__(self, seed: int, beats: list[Beat]) -> None:
+    on_tables: only what PostgreSQL tables can express: no merges, no misbehaviour.
+    """
+
+    def __init__(self, seed: int, beats: list[Beat], *, on_tables: bool = False) -> None:
+        self._on_tables = on_tables
         chance = Random(f"{seed}-world")
         self.scenario: dict[str, Any] = {
             "id": f"history-{seed}", "title": f"Random history {seed}",
-            "schema": _schema(chance), "initial": [], "steps": [],
+            "schema": _schema(chance, on_tables=on_tables), "initial": [], "steps": [],
         }  # fmt: skip
         self._initial(chance)
         self.model = Model(self.scenario)
@@ -87,7 +91,12 @@ class History:
             object_type = chance.choice(list(FIELDS))
             key = (object_type, chance.choice(IDS))
             if key not in target.records:
-                change = {"op": "create", "object_type": key[0], "id": key[1], "fields": _fields(key[0], chance)}
+                change = {
+                    "op": "create",
+                    "object_type": key[0],
+                    "id": key[1],
+                    "fields": _fields(key[0], chance, target),
+                }
                 _try(change, target)
         self.scenario["initial"] = target.listing()
 
@@ -103,6 +112,9 @@ class History:
             self.answers.append(answer)
             if answer.reason is None and not step.get("dry_run"):
                 self._undo_ids.append(step["undo_id"])
+                if "crash_after" in step.get("target", {}):
+                    self.scenario["steps"].append({"step": "resume", "undo_id": step["undo_id"]})
+                    self.answers.append(answer)
 
     # What happens.
 
@@ -135,14 +147,14 @@ class History:
         return {"step": "external", "changes": changes} if changes else None
 
     def _unmerge(self, change: dict[str, Any]) -> None:
-        if (change["object_type"], change.get("merged_into")) in self._written():
-            del change["merged_into"]
+        if self._on_tables or (change["object_type"], change.get("merged_into")) in self._written():
+            change.pop("merged_into", None)
 
     def _merge(self, target: Target, chance: Random) -> dict[str, Any] | None:
         """Into a record that no run has written: an undo that takes the winner away meets the loser before or after."""
         written = self._written()
         losers = [key for key in sorted(target.records) if _other(key, target, chance, written)]
-        if not losers:
+        if not losers or self._on_tables:
             return None
         loser = chance.choice(losers)
         winner = _other(loser, target, chance, written)
@@ -154,10 +166,10 @@ class History:
     def _schema(self, _: int, chance: Random, size: int) -> dict[str, Any] | None:
         object_type = chance.choice(list(FIELDS))
         rules = self.model.target.rules(object_type)
-        names = [name for name in FIELDS[object_type] if name not in rules.dropped]
+        states = [fields for key, fields in self.model.target.records.items() if key[0] == object_type]
+        names = sorted({name for fields in states for name in fields})
         if chance.random() < 0.3 and names:
             return {"step": "schema", "object_type": object_type, "drop_field": chance.choice(names)}
-        states = [fields for key, fields in self.model.target.records.items() if key[0] == object_type]
         plain = [name for name in names if name not in rules.references and name not in rules.system]
         held = [name for name in plain if all(name in fields for fields in states)]
         return {"step": "schema", "object_type": object_type, "require_field": chance.choice(held)} if held else None
@@ -190,20 +202,37 @@ class History:
             step["object_types"] = chance.sample(list(FIELDS), 2)
         if chance.random() < 0.2:
             step["dry_run"] = True
-        if chance.random() < 0.25:
-            step["target"] = {"new_ids": self._new_ids(number, chance)}
+        if not (self._on_tables or step.get("dry_run")) and (faults := self._faults(number, chance)):
+            step["target"] = faults
         return step
+
+    def _faults(self, number: int, chance: Random) -> dict[str, Any]:
+        """How the target misbehaves during an undo. It refuses only what no constraint speaks of: what a refusal keeps
+        from being written besides is not for the rules to say."""
+        faults: dict[str, Any] = {}
+        if chance.random() < 0.25:
+            faults["new_ids"] = self._new_ids(number, chance)
+        if chance.random() < 0.15:
+            faults |= {"crash_after": chance.randrange(4), "lost_response": chance.random() < 0.5}
+        if chance.random() < 0.1:
+            faults["rate_limit"] = chance.randint(1, 3)
+        deals = sorted(key[1] for key in self._written() | self.model.target.records.keys() if key[0] == "deal")
+        if chance.random() < 0.4 and deals and "deal" not in self.scenario["schema"]:
+            faults["reject"] = [["deal", chance.choice(deals), "no"]]
+        return faults
 
     def _new_ids(self, number: int, chance: Random) -> dict[str, str]:
         gone = sorted(self._written() - self.model.target.records.keys())
         return {"/".join(key): f"{key[1]}.{number}" for key in gone if chance.random() < 0.6}
 
 
-def _schema(chance: Random) -> dict[str, Any]:
-    """Some of the constraints."""
+def _schema(chance: Random, *, on_tables: bool) -> dict[str, Any]:
+    """Some of the constraints. Tables have the same system fields everywhere."""
     schema: dict[str, Any] = {}
     for object_type, each in SCHEMA.items():
         kept = {name: value for name, value in each.items() if chance.random() < 0.7}
+        if on_tables:
+            kept.pop("system_fields", None)
         if kept:
             schema[object_type] = kept
     return schema
@@ -248,10 +277,14 @@ def _other(key: Key, target: Target, chance: Random, unless: Collection[Key] = (
     return chance.choice(others) if others else None
 
 
-def _fields(object_type: str, chance: Random, target: Target | None = None) -> Fields:
-    """A value for each field that there is; references point where something is, if anywhere."""
-    dropped = target.rules(object_type).dropped if target else set()
-    return {name: chance.choice(VALUES[name]) for name in FIELDS[object_type] if name not in dropped}
+def _fields(object_type: str, chance: Random, target: Target) -> Fields:
+    """A value for each field that there is; nobody refers to a record by an id that it no longer has."""
+    rules = target.rules(object_type)
+    fields = {name: chance.choice(VALUES[name]) for name in FIELDS[object_type] if name not in rules.dropped}
+    return {
+        name: None if name in rules.references and (rules.references[name], value) in target.moved else value
+        for name, value in fields.items()
+    }
 
 
 def _try(change: dict[str, Any], target: Target) -> bool:

@@ -45,7 +45,7 @@ class Model:
         self._redone: dict[str, dict[str, str]] = {}
         """By the undo of an undo: the entries that it took out of `undone`."""
         self._answers: dict[str, Answer] = {}
-        """By idempotency key."""
+        """By idempotency key; and by undo_id, for what a resumed undo answers in the end."""
 
     def play(self, step: dict[str, Any]) -> Answer | None:
         """Do one step; the answer of an undo."""
@@ -59,6 +59,8 @@ class Model:
             self.target.schema_change(step)
         elif kind == "erase":
             self._erase(step)
+        elif kind == "resume":
+            return self._answers[step["undo_id"]]
         else:
             return self._undo(step)
         return None
@@ -106,8 +108,8 @@ class Model:
             return self._answers[key]
         reason = self._refusal(step["runs"])
         answer = Answer("rejected", reason) if reason else Undoing(self, step).carry_out()
-        if key is not None and reason is None:
-            self._answers[key] = answer
+        if reason is None:
+            self._answers[step["undo_id"] if key is None else key] = answer
         return answer
 
     def _refusal(self, run_ids: list[str]) -> str | None:
@@ -225,13 +227,25 @@ class Undoing:
     # What comes of it.
 
     def _finish(self, answer: Answer, *, is_aborted: bool) -> Answer:
-        changes = self._write({} if is_aborted else writes_between(self._target, self._virtual), answer)
+        writes = {} if is_aborted else self._taken_writes(answer)
+        changes = self._write(writes, answer)
         answer.status = "aborted" if is_aborted else _status(answer)
         answer.cascaded_runs = {run.run_id for run in self._cascaded}
         if not self._step.get("dry_run"):
             whole = set() if is_aborted else {run.run_id for run in self._group if self._is_whole(run)}
             self._model.note(self._as_run(changes), self._group, whole)
         return answer
+
+    def _taken_writes(self, answer: Answer) -> Writes:
+        """The writes that the target takes; those that it refuses for good are `failed`, and nothing relies on them."""
+        writes = writes_between(self._target, self._virtual)
+        told = [] if self._step.get("dry_run") else (self._step.get("target") or {}).get("reject", [])
+        refused = {(object_type, record_id) for object_type, record_id, _ in told} & writes.keys()
+        answer.failed = {(key, None, "rejected") for key in refused}
+        self._withdrawn |= self._written_with({(key, None) for key in refused})
+        for key in refused:
+            take_back(self._target, self._virtual, key, None)
+        return {key: fields for key, fields in writes.items() if key not in refused}
 
     def _is_written(self, piece: Piece, writes: Writes) -> bool:
         """A record that is created or deleted is written with all its fields."""

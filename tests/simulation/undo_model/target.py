@@ -79,7 +79,7 @@ class Target:
         if name in rules.references and isinstance(value, str):
             value = self.resolve((rules.references[name], value))[1]
         if name in rules.datetimes and isinstance(value, str):
-            value = _instant(value)
+            value = instant(value)
         return json.dumps(value, sort_keys=True)
 
     def same(self, object_type: str, name: str, one: Any, two: Any) -> bool:
@@ -197,7 +197,7 @@ def _rules(schema: dict[str, Any]) -> Rules:
     )
 
 
-def _instant(text: str) -> str:
+def instant(text: str) -> str:
     """The same text for the same instant, in whatever time zone it is written; other text as it is."""
     try:
         moment = datetime.fromisoformat(text)
