@@ -197,7 +197,8 @@ class History:
         if chance.random() < 0.15:
             step["fields"] = chance.sample(sorted(VALUES), 2)
         if chance.random() < 0.1:
-            step["records"] = [[chance.choice(list(FIELDS)), chance.choice(IDS)] for _ in range(3)]
+            keys = [(chance.choice(list(FIELDS)), chance.choice(IDS)) for _ in range(3)]
+            step["records"] = [list(key) for key in keys if key not in self.model.target.moved]
         if chance.random() < 0.1:
             step["object_types"] = chance.sample(list(FIELDS), 2)
         if chance.random() < 0.2:
