@@ -250,7 +250,7 @@ class Undoing:
     def _is_written(self, piece: Piece, writes: Writes) -> bool:
         """A record that is created or deleted is written with all its fields."""
         key, name = piece
-        is_whole = name is None or writes.get(key) is None or key not in self._target.records
+        is_whole = writes.get(key) is None or key not in self._target.records
         return key in writes and (is_whole or name in (writes[key] or {}))
 
     def _is_whole(self, run: Run) -> bool:
