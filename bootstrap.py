@@ -43,6 +43,7 @@ from ledger.undo.drafts import Drafts
 from ledger.undo.request import Restoring, UndoRequest
 from ledger.undo.service import AccountUndo
 from ledger.users import Users
+from migrations.migrate import newest_number
 from projections.activity.postgres import Activity
 from projections.analytics.export import ParquetExport
 from projections.erasing.postgres import ErasedViews
@@ -293,6 +294,10 @@ class Services:
     def rebuild(self, account_id: UUID, name: str, *, on_progress: OnProgress = lambda _: None) -> int:
         """Rebuilds one projection beside its live rows, and swaps. The new generation's number."""
         return rebuild(self.database, account_id, name, on_progress=on_progress)
+
+    def schema_numbers(self) -> tuple[int, int]:
+        """The newest migration that the database has, and the one that this release works on."""
+        return self.database.schema_number(), newest_number()
 
     def lag(self, account_id: UUID | None = None) -> list[Lag]:
         """How far the projections of one account, or of all, are behind."""

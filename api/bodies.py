@@ -6,20 +6,18 @@ import base64
 import re
 import zlib
 from collections.abc import Iterator
-from hashlib import sha256, sha512
 from tempfile import TemporaryFile
 from typing import Any
 
 from flask import request
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
+from api.digests import BLOCK_BYTES, HASHES, blocks_of
 from ledger.errors import InputError, Problem, TooLarge
 from ledger.wire.runs import RUN_BYTES_MAX
 
-BLOCK_BYTES = 256 * 1024
 NDJSON, JSON = "application/x-ndjson", "application/json"
 COUNT_HEADER = "Ledger-Change-Count"
-_HASHES: dict[str, Any] = {"sha-256": sha256, "sha-512": sha512}
 _DIGEST = re.compile(r"\s*([a-z0-9-]+)=:([A-Za-z0-9+/=]*):\s*")
 
 
@@ -99,7 +97,7 @@ def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _checked_blocks(digests: dict[str, bytes], count: int | None, decode: Any) -> Iterator[bytes]:
     with TemporaryFile() as kept:
-        hashes = {name: _HASHES[name]() for name in digests}
+        hashes = {name: HASHES[name]() for name in digests}
         for block in _raw_blocks():
             for one in hashes.values():
                 one.update(block)
@@ -110,16 +108,11 @@ def _checked_blocks(digests: dict[str, bytes], count: int | None, decode: Any) -
                 raise _mismatch("Content-Digest", f"{name}=:{found}:", "the digest that the header states")
         if count is not None:
             kept.seek(0)
-            lines = _count_lines(decode(_blocks_of(kept)))
+            lines = _count_lines(decode(blocks_of(kept)))
             if lines != count:
                 raise _mismatch(COUNT_HEADER, f"{lines:,} lines", f"{count:,}, as the header states")
         kept.seek(0)
-        yield from decode(_blocks_of(kept))
-
-
-def _blocks_of(file: Any) -> Iterator[bytes]:
-    while block := file.read(BLOCK_BYTES):
-        yield block
+        yield from decode(blocks_of(kept))
 
 
 def _count_lines(blocks: Iterator[bytes]) -> int:
@@ -148,7 +141,7 @@ def _stated_digests() -> dict[str, bytes]:
             match, value = None, b""
         if match is None:
             raise _mismatch("Content-Digest", repr(header[:80]), "sha-256=:BASE64: (RFC 9530)")
-        if match[1] in _HASHES:
+        if match[1] in HASHES:
             found[match[1]] = value
     return found
 

@@ -20,12 +20,13 @@ def is_alive() -> Response:
 
 @health.get("/readyz")
 def is_ready() -> Response:
-    """200 where the database answers and has this release's tables; how far the views are behind.
+    """200 where the database answers and has this release's schema; how far the views are behind.
 
     A view that stands still and a witness that fails are told but make the process no less ready: recording goes on. A
     database that lacks an erasure of the list outside it was restored from a backup, and is not ready before `ledger
     erase --replay`.
     """
+    check_schema(*services().schema_numbers())
     check_erased(services())
     lag = services().lag()
     behind = max((each.behind for each in lag), default=0)
@@ -36,6 +37,26 @@ def is_ready() -> Response:
         failing = sum(each.failure is not None for each in witnesses)
         answer["witnesses"] = {"failing": failing, "refusing": sum(each.refused for each in witnesses)}
     return json_answer(answer)
+
+
+class OtherSchema(Unavailable):
+    """The database has another release's schema."""
+
+    code = "other_schema"
+    title = "The database has another release's schema"
+
+
+def check_schema(found: int, expected: int) -> None:
+    """Raises OtherSchema unless the newest migration of the database is this release's."""
+    if found < expected:
+        raise OtherSchema(
+            f"The database's newest migration is {found:04}, this release works on {expected:04}. Run `ledger migrate`."
+        )
+    if found > expected:
+        raise OtherSchema(
+            f"The database's newest migration is {found:04}, which a newer release made; this one works on "
+            f"{expected:04}. Start the newer release."
+        )
 
 
 class NotErased(Unavailable):

@@ -8,6 +8,7 @@ from flask import Response, g
 from flask_smorest import Blueprint
 
 from api.auth import identify, services
+from api.digests import add_digest
 from api.documenting import endpoint
 from api.queries import read_query
 from api.schemas.queries import ReportQuery
@@ -17,11 +18,11 @@ reports = Blueprint("reports", __name__, url_prefix="/v1", description="Before a
 
 
 def report_answer(report: Report) -> Response:
-    """The report's bytes as a file named after the run."""
+    """The report's bytes as a file named after the run, with its digest for who asks (Want-Repr-Digest)."""
     answer = Response(report.blocks, mimetype=report.media_type.partition(";")[0])
     answer.headers["Content-Type"] = report.media_type
     answer.headers.set("Content-Disposition", "attachment", filename=report.file_name)
-    return answer
+    return add_digest(answer)
 
 
 def _get_report(run_id: str, form: Any) -> Response:

@@ -120,6 +120,11 @@ def read_migrations(folder: Path) -> list[Migration]:
     return migrations
 
 
+def newest_number(folder: Path = FOLDER) -> int:
+    """The number of the schema that this release works on."""
+    return max((migration.number for migration in read_migrations(folder)), default=0)
+
+
 def check_applied(migrations: list[Migration], done: list[Applied]) -> None:
     """Raises IntegrityFailed unless `done` is the beginning of `migrations`, with equal checksums."""
     by_number = {migration.number: migration for migration in migrations}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from ledger.ids import keeping_stream_id, outcome_stream_id, record_stream_id, r
 from ledger.store.mapper import LedgerEvent, to_event
 from ledger.store.rows import EVENT_COLUMNS, EventRow
 from ledger.store.shapes import SHAPES
+from projections.events.batch import NAME_CHARACTERS_MAX
 
 FAULTS_MAX = 20
 NOTES = (Run.UndoBegun, Run.UndoEnded, Run.UndoReversed, Run.BeforeStatesExpired)
@@ -189,6 +191,11 @@ _RECORDS = """
     SELECT object_type, record_id, first_position, last_position FROM records WHERE account_id = %s AND generation = %s
 """
 
+_ACTIVITY = """
+    SELECT day, user_shown, template, preview, runs, failed_runs, updated, created, deleted, unmodified, other, failed
+    FROM activity_daily WHERE account_id = %s AND generation = %s
+"""
+
 
 def _find_view_faults(connection: psycopg.Connection[Any], log: Log) -> Iterator[str]:
     if not connection.execute("SELECT to_regclass('projections') IS NOT NULL").fetchone()[0]:  # type: ignore[index]
@@ -246,10 +253,25 @@ def _record_rows(log: Log) -> set[tuple[Any, ...]]:
     return {(*record, first[record], last[record]) for record in first}
 
 
+def _activity_rows(log: Log) -> set[tuple[Any, ...]]:
+    """From the runs as the tracker's check has them, summed by their day, user, template and mode."""
+    starts = {event.run_id: event for event in log.events.values() if isinstance(event, Run.Created)}
+    days: dict[tuple[Any, ...], Counter[int]] = defaultdict(Counter)
+    for run_id, status, preview, *counts, started_at, _ in _tracker_rows(log):
+        what = starts[run_id].operation
+        user = (what.user.shown if what.user else None) or ""
+        template = (what.template.name or what.template.id or "") if what.template else ""
+        names = (text[:NAME_CHARACTERS_MAX].replace("\0", "\ufffd") for text in (user, template))
+        day = days[(started_at.astimezone(UTC).date(), *names, preview)]
+        day.update(dict(enumerate((1, status == "failed", *counts))))
+    return {(*key, *(day[number] for number in range(8))) for key, day in days.items()}
+
+
 VIEW_CHECKS: dict[str, tuple[str, Callable[[Log], set[tuple[Any, ...]]]]] = {
     "tracker": (_TRACKER, _tracker_rows),
     "run_changes": (_RUN_CHANGES, _run_change_rows),
     "records": (_RECORDS, _record_rows),
+    "activity_daily": (_ACTIVITY, _activity_rows),
 }
 
 

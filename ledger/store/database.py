@@ -72,6 +72,13 @@ class Database:
         with in_ledger_words(), self._pool.connection() as connection:
             yield connection
 
+    def schema_number(self) -> int:
+        """The number of the newest migration that the database has; 0: none."""
+        with self.connection() as connection:
+            row = connection.execute("SELECT coalesce(max(number), 0) FROM ledger_migrations").fetchone()
+        assert row is not None
+        return int(row[0])
+
     def announce(self, account_id: UUID) -> None:
         """Tells followers that the account has new events, if they were not told a moment ago.
 

@@ -57,6 +57,9 @@ _MOVED = """
 BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL enable_bitmapscan = off"
 """For some thousand streams of the log at once: the planner knows neither how many they are nor how few of the log."""
 _SELECT = sql.SQL("SELECT {} FROM account_events").format(sql.SQL(EVENT_COLUMNS))
+_WINDOW = _SELECT + sql.SQL(" WHERE position > %(after)s AND position <= %(last)s")
+"""Positions have no gap, so a window of them is a number of events."""
+_BY_POSITION = sql.SQL(" ORDER BY position")
 
 
 class Appended(NamedTuple):
@@ -173,14 +176,19 @@ class Recorder(ApplicationRecorder):
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
         after = -1 if start is None else start - 1 if inclusive_of_start else start
-        query = _SELECT + sql.SQL(" WHERE position > %(after)s")
-        query += sql.SQL("" if stop is None else " AND position <= %(stop)s")
-        query += sql.SQL("" if not topics else " AND topic = ANY(%(topics)s)")
-        query += sql.SQL(" ORDER BY position LIMIT %(limit)s")
-        rows = self.read(query, {"after": after, "stop": stop, "topics": list(topics), "limit": limit})
+        last = self.max_notification_id() or 0
+        last = last if stop is None else min(stop, last)
+        # A window of positions is read by index; at a LIMIT, a planner with old statistics sorts all that may come.
+        window = FETCH_ROWS if topics else limit
+        query = _WINDOW + sql.SQL("" if not topics else " AND topic = ANY(%(topics)s)") + _BY_POSITION
+        rows: list[EventRow] = []
+        while after < last and len(rows) < limit:
+            upto = min(last, max(after, 0) + window)
+            rows += self.read(query, {"after": after, "last": upto, "topics": list(topics)})
+            after = upto
         return [
             Notification(row.originator_id, row.originator_version, row.topic, row.payload or b"", row.position)
-            for row in rows
+            for row in rows[:limit]
         ]
 
     def max_notification_id(self) -> int | None:
@@ -202,16 +210,13 @@ class Recorder(ApplicationRecorder):
     def read_after(self, position: int, *, limit: int = FETCH_ROWS, upto: int | None = None) -> list[EventRow]:
         """At most `limit` events after `position`, in order, none past `upto`."""
         last = position + limit if upto is None else min(upto, position + limit)
-        # Positions have no gap, so a range is a number of events; at a LIMIT, a planner with old statistics sorts all.
-        query = _SELECT + sql.SQL(" WHERE position > %(after)s AND position <= %(last)s ORDER BY position")
-        return self.read(query, {"after": position, "last": last})
+        return self.read(_WINDOW + _BY_POSITION, {"after": position, "last": last})
 
-    def read_stream(self, stream_id: UUID, *, after_version: int = 0, limit: int | None = None) -> list[EventRow]:
-        """The events of one stream after a version, in order."""
-        query = _SELECT + sql.SQL(" WHERE originator_id = %(id)s AND originator_version > %(after)s")
-        query += sql.SQL(" ORDER BY originator_version")
+    def read_stream(self, stream_id: UUID, *, limit: int | None = None) -> list[EventRow]:
+        """The events of one stream, in order."""
+        query = _SELECT + sql.SQL(" WHERE originator_id = %(id)s ORDER BY originator_version")
         query += sql.SQL("" if limit is None else " LIMIT %(limit)s")
-        return self.read(query, {"id": stream_id, "after": after_version, "limit": limit})
+        return self.read(query, {"id": stream_id, "limit": limit})
 
 
 def range_list(appended: Appended) -> list[int]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from base64 import b64encode
+from hashlib import sha256, sha512
+from typing import Any, LiteralString
 from urllib.parse import quote
 
+import psycopg
 import pytest
 
+from ledger.embedded import DatabaseUrls
 from tests.examples import a_change, changes
 from tests.web import Web, problem, record_path
 
@@ -147,6 +151,36 @@ def test_activity_counts_days(web: Web) -> None:
     web.record([a_change(1)], started_at="2026-01-02T10:00:00Z", template={"name": "T"})
     days = web.get("/v1/activity?from=2026-01-01&to=2026-01-31").get_json()["days"]
     assert [(day["day"], day["template"], day["tally"]["updated"]) for day in days] == [("2026-01-02", "T", 1)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "advice"),
+    [
+        ("DELETE FROM ledger_migrations WHERE number = (SELECT max(number) FROM ledger_migrations)", "ledger migrate"),
+        ("INSERT INTO ledger_migrations SELECT max(number) + 1, 'x', 'x' FROM ledger_migrations", "newer release"),
+    ],
+)
+def test_schema_of_another_release_is_not_ready(
+    web: Web, database: DatabaseUrls, statement: LiteralString, advice: str
+) -> None:
+    with psycopg.connect(database.owner_url) as connection:
+        connection.execute(statement)
+    document = problem(web.get("/readyz", role=None))
+    assert (document["status"], document["code"]) == (503, "other_schema")
+    assert advice in document["detail"]
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx", "ndjson"])
+def test_report_has_the_digest_that_is_asked_for(web: Web, form: str) -> None:
+    path = f"/v1/runs/{web.record([a_change(number) for number in range(1, 4)])}/report.{form}"
+    assert "Repr-Digest" not in web.get(path).headers
+    assert "Repr-Digest" not in web.get(path, headers={"Want-Repr-Digest": "md5=10, sha-256=0, nonsense"}).headers
+    for wanted, name, hashing in (("sha-256=1", "sha-256", sha256), ("sha-256=3, sha-512=10", "sha-512", sha512)):
+        answer = web.get(path, headers={"Want-Repr-Digest": wanted})
+        assert answer.headers["Repr-Digest"] == f"{name}=:{b64encode(hashing(answer.data).digest()).decode()}:"
+        assert answer.headers["Content-Length"] == str(len(answer.data)) != "0"
+    if form != "xlsx":  # which holds the moment it was made
+        assert web.get(path, headers={"Want-Repr-Digest": "sha-256=1"}).data == web.get(path).data
 
 
 def test_health_metrics_and_docs_answer(web: Web) -> None:
