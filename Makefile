@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv lock foreign foreign-go test test-long lint format bench demo demo-check migrate serve clean
+.PHONY: help venv lock browser foreign foreign-go test test-long lint format bench demo demo-check screenshots migrate serve clean
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -51,7 +51,17 @@ $(FOREIGN)/installed-go: $(STAMP) tests/foreign/go.txt
 	$(PIP) install --quiet --no-deps --require-hashes -r tests/foreign/go.txt
 	@touch $@
 
-test: $(STAMP) $(FOREIGN)/installed ## run the tests, but not the long ones
+# Chromium for the browser tests: Debian's own package, where apt and root are there. Without it the tests say that they
+# are skipped; nothing else fails. Alone, not together with other packages: apt then needs no decision.
+browser: ## install Chromium from Debian's packages, where that is possible
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the browser tests ..."; \
+		{ apt-get install -qq -y chromium || { apt-get update -qq && apt-get install -qq -y chromium; }; } >/dev/null 2>&1 \
+			|| echo "Chromium could not be installed: the browser tests will be skipped."; \
+	else echo "No Chromium here, and no root to install it: the browser tests will be skipped."; fi
+
+test: $(STAMP) $(FOREIGN)/installed browser ## run the tests, but not the long ones
 	$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist worksteal
 
 test-long: $(STAMP) $(FOREIGN)/installed $(FOREIGN)/installed-go ## run the long tests
@@ -67,7 +77,7 @@ format: $(STAMP) ## put the code in the one format
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## run every benchmark; each ends with a line of JSON
-	@failed=""; for program in append follow growth report tracker_page undo capture; do \
+	@failed=""; for program in append follow growth report tracker_page pages undo capture; do \
 		echo "== benchmarks/$$program.py"; $(BIN)/python -m benchmarks.$$program || failed="$$failed $$program"; \
 	done; test -z "$$failed" || { echo "goals not met:$$failed"; exit 1; }
 
@@ -76,6 +86,9 @@ demo: $(STAMP) ## play a real history on an embedded database and serve the page
 
 demo-check: $(STAMP) ## the same without serving; exits non-zero if anything is off
 	$(BIN)/python -m demo --check
+
+screenshots: $(STAMP) browser ## take docs/screenshots from the demo's history
+	$(BIN)/python -m demo.screenshots
 
 migrate: $(STAMP) ## bring the database to the newest schema
 	$(BIN)/ledger migrate

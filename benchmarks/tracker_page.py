@@ -194,7 +194,7 @@ def ratio(clients: dict[int, FlaskClient], addresses: dict[int, str]) -> float:
     for _ in range(SAMPLES):
         for size, client in clients.items():
             times[size].append(seconds(partial(ask, client, addresses[size])))
-    return p95(times[LARGE]) / p95(times[SMALL])
+    return p95(times[max(times)]) / p95(times[min(times)])
 
 
 def ask(client: FlaskClient, address: str) -> None:
