@@ -11,14 +11,14 @@ from flask import Flask, current_app, g, request
 from api import shown
 from api.differences import marked
 from api.open_id import Provider
-from api.pages import open_id, overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views
+from api.pages import open_id, overview, record, run, search, signing_in, tracker, undo, undo_run, verify, viewer, views
 from api.pages.blueprint import may, pages
 from api.pages.progress import progress_of
 from api.pages.undo_words import reason_words
 from ledger.json_text import plain
 from ledger.settings import Settings
 
-MODULES = (open_id, overview, record, run, search, signing_in, tracker, undo, undo_run, viewer, views)
+MODULES = (open_id, overview, record, run, search, signing_in, tracker, undo, undo_run, verify, viewer, views)
 """Imported for the routes they add to the blueprint."""
 
 

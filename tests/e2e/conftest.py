@@ -15,10 +15,12 @@ import pytest
 
 import bootstrap
 from ledger.embedded import DatabaseUrls
+from ledger.integrity.sealing import AccountSealer
 from ledger.service import AccountLedger
 from tests.conftest import cloned
 from tests.e2e.browser import opened_browser
 from tests.e2e.scene import record_scene
+from tests.sealed import new_signing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -77,7 +79,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def one_site(
-    browser: Browser, cluster: DatabaseUrls, administrator: psycopg.Connection, template: str
+    browser: Browser,
+    cluster: DatabaseUrls,
+    administrator: psycopg.Connection,
+    template: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
     with cloned(cluster, administrator, template) as urls:
         services = bootstrap.connect(urls.service_url)
@@ -89,6 +95,8 @@ def one_site(
         ledger = services.ledger(account_id)
         record_scene(ledger)
         services.project_once(account_id)
+        signing = new_signing(tmp_path_factory.mktemp("signing"))
+        AccountSealer(services.database, account_id, "default", signing).seal()
         command = [sys.executable, "-c", PROGRAM, urls.service_url]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
