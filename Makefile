@@ -57,6 +57,7 @@ browser: ## install Chromium from Debian's packages, where that is possible
 	@if command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing Chromium for the browser tests ..."; \
+		export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get install -qq -y chromium || { apt-get update -qq && apt-get install -qq -y chromium; }; } >/dev/null 2>&1 \
 			|| echo "Chromium could not be installed: the browser tests will be skipped."; \
 	else echo "No Chromium here, and no root to install it: the browser tests will be skipped."; fi
