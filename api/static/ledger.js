@@ -51,8 +51,15 @@
   const tip = document.getElementById("tip");
   function showTip(element, text) { tip.textContent = text; if (!tip.matches(":popover-open")) tip.showPopover(); place(tip, element); }
   function hideTip() { if (tip.matches(":popover-open")) tip.hidePopover(); }
-  function tipOf(event) { return event.target.closest?.("time[data-utc]"); }
-  for (const name of ["pointerover", "focusin"]) document.addEventListener(name, (event) => { const time = tipOf(event); if (time) showTip(time, time.dataset.utc); });
+  function tipOf(event) { return event.target.closest?.("time[data-utc], .run-id"); }
+  function utcOf(element) {  // a time's own; of a row of runs, whose times are no stops of the Tab key: all of them
+    if (element.matches("time")) return element.dataset.utc;
+    return [...element.closest("tr").querySelectorAll("time[data-utc]")].map((time) => time.dataset.utc).join(" to ");
+  }
+  for (const name of ["pointerover", "focusin"]) document.addEventListener(name, (event) => {
+    const element = tipOf(event), text = element && (element.matches("time") || event.type === "focusin") && utcOf(element);
+    if (text) showTip(element, text);
+  });
   for (const name of ["pointerout", "focusout"]) document.addEventListener(name, (event) => { if (tipOf(event)) hideTip(); });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") { hideTip(); each(document, "details.menu[open]", (menu) => { menu.open = false; menu.querySelector("summary").focus(); }); } });
   document.addEventListener("click", (event) => each(document, "details.menu[open]", (menu) => { if (!menu.contains(event.target)) menu.open = false; }));

@@ -84,6 +84,8 @@ def test_everything_on_the_tracker_goes_by_keyboard(site: Site) -> None:
     page.keyboard.press("Escape")
     page.wait_for_selector("text=No calls are left today.", state="hidden")
     tab_to(page, scene.DEAD)
+    page.wait_for_selector("#tip:popover-open")
+    assert page.locator("#tip").inner_text() == "2026-11-16 09:00:00 UTC to 2026-11-16 09:03:00 UTC"
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/runs/{scene.DEAD}")
 
