@@ -34,13 +34,19 @@ class Anchoring:
         self._not_before: dict[UUID, float] = {}
 
     def follow(self, stop_event: Event) -> None:
-        """Writes until `stop_event` is set. Outlives the database and a folder that cannot be written."""
+        """Writes until `stop_event` is set, and once more then, whosever turn it is. Outlives the database and a folder
+        that cannot be written."""
         while not stop_event.is_set():
-            try:
-                self.look_once()
-            except Unavailable as error:
-                log.warning("checkpoints are not anchored: %s", error)
+            self._try()
             stop_event.wait(POLL_S)
+        self._not_before.clear()
+        self._try()
+
+    def _try(self) -> None:
+        try:
+            self.look_once()
+        except Unavailable as error:
+            log.warning("checkpoints are not anchored: %s", error)
 
     def look_once(self) -> None:
         """The newest checkpoint of each log that grew, with the cosignatures that it has. Raises Unavailable."""

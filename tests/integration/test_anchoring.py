@@ -63,7 +63,9 @@ def test_folder_gets_each_checkpoint_once_and_none_is_written_over(
     second = seal(ledger, signing)
     anchoring.look_once()  # less than a minute later: not yet
     assert list((folder / "default").iterdir()) == [file]
-    Anchoring(ledger.store.recorder.database, folder).look_once()
+    stopped = Event()
+    stopped.set()
+    anchoring.follow(stopped)  # but before it ends
     assert (folder / "default/000000000008.checkpoint").read_text("utf-8") == second
 
 
