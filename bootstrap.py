@@ -23,10 +23,13 @@ from ledger.erasure.service import AccountErasure, Erasure
 from ledger.idempotency import IdempotencyKeys
 from ledger.integrity.anchoring import Anchoring
 from ledger.integrity.cosignatures import WitnessState, read_all_states
+from ledger.integrity.guards import find_guard_faults
+from ledger.integrity.note import Key
 from ledger.integrity.policy import Policy
 from ledger.integrity.sealing import AccountSealer, Sealer
 from ledger.integrity.signed_heads import SignedHeads
 from ledger.integrity.signed_log import SignedLog
+from ledger.integrity.verifying import Expected, Verdict, verify_log
 from ledger.integrity.witnessing import AccountWitnessing, Witnessing, open_policy
 from ledger.jobs.queue import AccountJobs, job_counts
 from ledger.jobs.worker import Worker
@@ -43,7 +46,7 @@ from ledger.undo.drafts import Drafts
 from ledger.undo.request import Restoring, UndoRequest
 from ledger.undo.service import AccountUndo
 from ledger.users import Users
-from migrations.migrate import newest_number
+from migrations.migrate import FOLDER, newest_number, read_migrations
 from projections.activity.postgres import Activity
 from projections.analytics.export import ParquetExport
 from projections.erasing.postgres import ErasedViews
@@ -59,6 +62,7 @@ from projections.run_changes.sampling import Sampling
 from projections.runner import Follower, project_once
 from projections.siem.reading import OcsfExport
 from projections.tracker.postgres import Tracker
+from projections.verifying import find_view_faults
 
 
 def tune_process() -> None:
@@ -282,6 +286,24 @@ class Services:
     def signed_log(self, account: Account) -> SignedLog:
         """What is served of one account's signed log."""
         return SignedLog(self.database, account.account_id)
+
+    def verify(
+        self,
+        account: Account,
+        trusted: Sequence[Key],
+        seen: Sequence[Expected] = (),
+        *,
+        on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> Verdict:
+        """Verifies one account's log, its views, and that the database still refuses what it must."""
+        found = verify_log(self.database, account.account_id, trusted, seen, on_progress)
+        migrations = "".join(each.sql for each in read_migrations(FOLDER))
+        with self.database.transaction(account.account_id) as connection:
+            found.findings += find_guard_faults(connection, migrations)
+        if not found.findings:  # what the views should hold is told by a log that is in order
+            for fault in find_view_faults(self.database, account.account_id):
+                found.add("view", f"{fault.view}: {fault.detail}", fault.position)
+        return found
 
     def follower(self) -> Follower:
         """A worker that keeps the projections of all accounts at the head of their logs."""

@@ -116,7 +116,7 @@ def _close_idle(sockets: dict[int, Any]) -> int:
 
 def _sealer(services: Services, settings: Settings) -> Sealer | None:
     """What seals the logs; None without a signing key. Raises IntegrityFailed: see Sealer.check."""
-    signing = open_signing(settings)
+    signing = open_signing(settings, make=True)
     if signing is None:
         return None
     sealer = services.sealer(signing)

@@ -7,16 +7,20 @@ import gzip
 from flask import Response, current_app, request
 from flask_smorest import Blueprint
 
+from api.answers import json_answer
 from api.auth import identify, services
 from api.documenting import endpoint
 from api.queries import read_query
+from api.schemas.verdicts import VerdictSchema
 from ledger.access import Account
 from ledger.errors import InputError, NotFound
 from ledger.ids import account_id_of
 from ledger.integrity.policy import Policy
+from ledger.integrity.signed_heads import open_signing
 from ledger.integrity.signed_log import SignedLog
 from ledger.integrity.tiles import parse_tile_path
 from ledger.integrity.tlog_proof import format_proof
+from ledger.integrity.verifying import signed_last
 from ledger.integrity.witnessing import open_policy
 from ledger.wire.runs import StrictSchema
 
@@ -69,6 +73,21 @@ def get_proof(position: int) -> Response:
     answer = _text(format_proof(_own().proof(position)))
     answer.headers.set("Content-Disposition", "attachment", filename=f"{position}.tlog-proof")
     return answer
+
+
+@endpoint(signed_log, "GET", "/verify", "Verify the log", answers={200: VerdictSchema}, problems=(404, 500))
+def get_verdict() -> Response:
+    """Recomputes the account's log and views, and compares them with what was signed. Takes about as long as reading
+    everything some times; an auditor who must not trust this service runs `ledger verify`, or tools of others."""
+    identity = identify("read")
+    read_query(StrictSchema)
+    signing = open_signing(current_app.extensions["settings"])
+    if signing is None:
+        raise NotFound("The logs are not signed here: there is no signing key.")
+    accounts = services().accounts().list()
+    account = next(each for each in accounts if each.account_id == identity.account_id)
+    heads = signed_last(signing, account.account_id, account.name)
+    return json_answer(services().verify(account, signing.keys.trusted(account.name), heads).as_dict())
 
 
 @endpoint(

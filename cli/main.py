@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rebuild": ("cli.projecting:rebuild", "Fill a view anew beside the live one, then swap."),
     "seal": ("cli.sealing:seal", "Add new events to the signed log."),
     "log": ("cli.sealing:log", "The signed log: keys, checkpoint, files."),
+    "verify": ("cli.verifying:verify", "Recompute the log and compare it with what was signed."),
     "proof": ("cli.sealing:proof", "Write the evidence of a run, to be checked offline."),
     "lag": ("cli.projecting:lag", "Show how far the views are behind the log."),
 }

@@ -159,7 +159,7 @@ def export(ctx: click.Context, /, folder: Path) -> None:
         sealed_up(session)
         log_of_account = session.services.signed_log(session.account)
         with Progress("events", quiet=session.quiet) as progress:
-            size = export_log(log_of_account, folder, _advancing(progress))
+            size = export_log(log_of_account, folder, advancing(progress))
         session.remark(f"Wrote the log of {size:,} events to {folder}.")
 
 
@@ -191,11 +191,11 @@ def proof(ctx: click.Context, /, run_id: str, output: Path) -> None:
             reports = []
         with open_output(output) as stream, Progress("events", quiet=session.quiet) as progress:
             keys = signing.keys.trusted(account.name) if signing else []
-            number = write_evidence(stream, services.signed_log(account), run_id, reports, keys, _advancing(progress))
+            number = write_evidence(stream, services.signed_log(account), run_id, reports, keys, advancing(progress))
         session.remark(f"Wrote the evidence of {run_id}, {number:,} events, to {output}.")
 
 
-def _advancing(progress: Progress) -> Callable[[int, int], None]:
+def advancing(progress: Progress) -> Callable[[int, int], None]:
     """Tells the bar of numbers done, out of all."""
 
     def tell(done: int, of: int) -> None:
@@ -208,7 +208,7 @@ def open_signing_of(session: Session) -> SignedHeads | None:
     """The key that the settings name; None: a shared database is sealed by somebody else."""
     from ledger.integrity.signed_heads import open_signing
 
-    return open_signing(session.settings)
+    return open_signing(session.settings, make=True)
 
 
 def signing_of(session: Session) -> SignedHeads:

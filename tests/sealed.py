@@ -32,11 +32,17 @@ def new_signing(folder: Path, keys: LogKeys | None = None) -> SignedHeads:
 
 def expected_entries(owner_url: str, account_id: UUID = ACCOUNT) -> list[bytes]:
     """Every entry of the log, made from the table without the code under test."""
+    with psycopg.connect(owner_url) as connection:
+        return entries_of(connection, account_id)
+
+
+def entries_of(connection: psycopg.Connection[Any], account_id: UUID) -> list[bytes]:
+    """The same in a connection of the owner's."""
     totals: dict[str, dict[str, int]] = {}
     entries = []
-    with psycopg.connect(owner_url) as connection:
-        rows = connection.execute(_EVENTS, (account_id,)).fetchall()
-    for position, stream, topic, run_id, sequence, recorded_at, occurred_at, salt, payload in rows:
+    for position, stream, topic, run_id, sequence, recorded_at, occurred_at, salt, payload in connection.execute(
+        _EVENTS, (account_id,)
+    ).fetchall():
         leaf: dict[str, Any] = {
             "account": str(account_id),
             "commitment": sha256(salt + payload).hexdigest(),

@@ -22,6 +22,7 @@ _EVENTS = """
            timestamptz_send(occurred_at), salt, payload
     FROM account_events WHERE position > %s AND position <= %s ORDER BY position
 """
+_EVENTS_VERSIONS = _EVENTS.replace("payload\n", "payload, originator_version\n", 1)
 _BATCHES = """
     SELECT position, payload FROM account_events WHERE originator_id = %s AND topic = 'changes-recorded'
 """
@@ -31,6 +32,11 @@ _RUN_EVENTS = """
 _ERASED = """
     SELECT position, commitment, stream_commitment FROM erased_events
     WHERE account_id = ledger_current_account() AND position = ANY(%s)
+"""
+_NOT_ERASED = """
+    SELECT r.position FROM erased_events r WHERE r.account_id = ledger_current_account() AND r.position = ANY(%s)
+    AND NOT EXISTS (SELECT FROM account_events e WHERE e.position = r.erasure_position
+                    AND e.topic IN ('erasure-recorded', 'retention-applied'))
 """
 _ENDS = ("run-finished", "run-failed")
 
@@ -95,6 +101,12 @@ def read_sealed(connection: Connection[Any], after: int, last: int) -> list[Seal
     return [Sealed._make(row) for row in rows]
 
 
+def read_sealed_versions(connection: Connection[Any], after: int, last: int) -> list[tuple[Sealed, int]]:
+    """The same, each with its version in its stream."""
+    rows = connection.cursor(binary=True).execute(_EVENTS_VERSIONS, (after, last), prepare=False).fetchall()
+    return [(Sealed._make(row[:-1]), row[-1]) for row in rows]
+
+
 def read_run_positions(connection: Connection[Any], stream: UUID) -> list[int]:
     """The positions of a run's own events and of the changes that its batches count, in order."""
     rows = connection.cursor(binary=True).execute(_RUN_EVENTS, (stream,)).fetchall()
@@ -118,6 +130,11 @@ def read_erased(connection: Connection[Any], positions: Sequence[int]) -> Mappin
             f"The event at position {missing[0]} has no salt and payload, and no erasure kept its commitment."
         )
     return kept
+
+
+def read_not_erased(connection: Connection[Any], positions: Sequence[int]) -> list[int]:
+    """Those of the positions that are kept as erased though no event says so."""
+    return [position for (position,) in connection.execute(_NOT_ERASED, (list(positions),))]
 
 
 def tally_of_batch(position: int, payload: bytes | None) -> Tally:

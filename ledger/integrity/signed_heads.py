@@ -77,10 +77,10 @@ class SignedHeads:
         return self.folder / f"{account_id}.checkpoint"
 
 
-def open_signing(settings: Settings) -> SignedHeads | None:
+def open_signing(settings: Settings, *, make: bool = False) -> SignedHeads | None:
     """The key that the settings name and what it signed last; None: there is no key, and nothing is sealed.
 
-    For the embedded database a key is made the first time. Raises InputError, Unavailable.
+    With `make` the embedded database gets a key the first time. Raises InputError, Unavailable.
     """
     if settings.log_key is not None and settings.log_key_file is not None:
         raise InputError("The signing key is given twice. Set LEDGER_LOG_KEY or LEDGER_LOG_KEY_FILE, not both.")
@@ -90,6 +90,8 @@ def open_signing(settings: Settings) -> SignedHeads | None:
     if path is None:
         return None
     if settings.log_key_file is None and not path.exists():
+        if not make:
+            return None
         with suppress(Conflict):  # another process made it in this moment
             write_keys(path, make_log_keys())
     return SignedHeads(settings.log_heads or path.with_name(HEADS_FOLDER), read_keys(path))

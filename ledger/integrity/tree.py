@@ -47,6 +47,11 @@ _WRITE_TILE = """
 _NEWEST = """
     SELECT size, root, note FROM log_checkpoints WHERE account_id = %s ORDER BY size DESC LIMIT 1
 """
+_CHECKPOINTS = "SELECT size, root, note FROM log_checkpoints WHERE account_id = %s ORDER BY size"
+_UPPER_TILES = "SELECT level, number, hashes FROM log_tiles WHERE account_id = %s AND level > 0"
+_TILE_COUNTS = """
+    SELECT count(*), coalesce(sum(octet_length(hashes)), 0)::bigint FROM log_tiles WHERE account_id = %s AND level = 0
+"""
 _ADD_CHECKPOINT = """
     INSERT INTO log_checkpoints (account_id, size, root, note) VALUES (%s, %s, %s, %s)
 """
@@ -77,6 +82,13 @@ def read_head(connection: Connection[Any], account_id: UUID) -> int:
     """The position of the account's newest event."""
     row = connection.execute("SELECT head FROM accounts WHERE account_id = %s", (account_id,)).fetchone()
     return row[0] if row else 0
+
+
+def read_last_position(connection: Connection[Any]) -> int:
+    """The highest position that an event of the account has, whatever its head says."""
+    row = connection.execute("SELECT coalesce(max(position), 0) FROM account_events").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def move_tree(
@@ -158,6 +170,25 @@ def key_of(tile: Tile) -> TileKey:
 def read_newest_checkpoint(connection: Connection[Any], account_id: UUID) -> StoredCheckpoint | None:
     row = connection.execute(_NEWEST, (account_id,)).fetchone()
     return StoredCheckpoint(row[0], bytes(row[1]), row[2]) if row else None
+
+
+def read_checkpoints(connection: Connection[Any], account_id: UUID) -> list[StoredCheckpoint]:
+    """All of them, by size."""
+    rows = connection.execute(_CHECKPOINTS, (account_id,))
+    return [StoredCheckpoint(size, bytes(root), note) for size, root, note in rows]
+
+
+def read_upper_tiles(connection: Connection[Any], account_id: UUID) -> dict[TileKey, bytes]:
+    """The tiles above level 0."""
+    rows = connection.cursor(binary=True).execute(_UPPER_TILES, (account_id,))
+    return {(level, number): hashes for level, number, hashes in rows}
+
+
+def read_tile_counts(connection: Connection[Any], account_id: UUID) -> tuple[int, int]:
+    """How many tiles of level 0 there are, and how many bytes of hashes are in them."""
+    row = connection.execute(_TILE_COUNTS, (account_id,)).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def add_checkpoint(connection: Connection[Any], account_id: UUID, checkpoint: StoredCheckpoint) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
 GENERATION_OF_NONE = 0
 """No rows have it: what a reader of a projection gets that never ran."""
@@ -141,3 +141,41 @@ def retired_before(connection: Connection[Any], account_id: UUID, seconds: float
 def forget_generation(connection: Connection[Any], account_id: UUID, name: str, generation: int) -> None:
     """Takes a retired generation off the list, when its rows are gone."""
     connection.execute(_FORGET, (account_id, name, generation))
+
+
+# Verifying.
+
+_COLUMNS = """
+    SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+    AND attname NOT IN ('account_id', 'generation') ORDER BY attnum
+"""
+_DIFFERENCE = sql.SQL("""
+    SELECT what, {position} FROM (
+        (SELECT {columns}, 'too many' AS what FROM {table} WHERE account_id = %(account)s AND generation = %(found)s
+         EXCEPT ALL
+         SELECT {columns}, 'too many' FROM {table} WHERE account_id = %(account)s AND generation = %(expected)s)
+        UNION ALL
+        (SELECT {columns}, 'missing' FROM {table} WHERE account_id = %(account)s AND generation = %(expected)s
+         EXCEPT ALL
+         SELECT {columns}, 'missing' FROM {table} WHERE account_id = %(account)s AND generation = %(found)s)
+    ) AS difference ORDER BY 2, 1 LIMIT 1
+""")
+_POSITIONS = ("position", "last_position")
+
+
+def compare_rows(
+    connection: Connection[Any], account_id: UUID, table: str, found: int, expected: int
+) -> tuple[str, int | None] | None:
+    """What differs first between two generations of a table, and the position that the row tells of; None: nothing."""
+    columns = [name for (name,) in connection.execute(_COLUMNS, (table,))]
+    position = next((name for name in _POSITIONS if name in columns), None)
+    query = _DIFFERENCE.format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        table=sql.Identifier(table),
+        position=sql.SQL("NULL::bigint") if position is None else sql.Identifier(position),
+    )
+    parameters = {"account": account_id, "found": found, "expected": expected}
+    row = connection.execute(query, parameters, prepare=False).fetchone()
+    if row is None:
+        return None
+    return f"A row is {row[0]}, or other than the events give.", row[1]

@@ -306,7 +306,8 @@ def settings(folder: Path, **variables: str) -> Any:
 
 def test_embedded_database_gets_a_key_and_keeps_it(tmp_path: Path) -> None:
     chosen = settings(tmp_path, home=str(tmp_path))
-    first = open_signing(chosen)
+    assert open_signing(chosen) is None
+    first = open_signing(chosen, make=True)
     second = open_signing(chosen)
     assert first is not None
     assert second is not None

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from zipfile import ZipFile
 
+import psycopg
 import pytest
 
 from ledger.access import Account
@@ -189,7 +190,58 @@ def test_script_of_the_docs_is_the_one_in_the_bundle() -> None:
 def test_embedded_log_is_sealed_by_who_asks_for_it(tmp_path: Path, database: DatabaseUrls, web: Web) -> None:
     # the settings of an embedded home on this database: what `ledger log checkpoint` does first
     web.record([a_change(1)], run_id="r-1")
-    signing = open_signing(read_settings({"home": str(tmp_path)}, environment={}))
+    signing = open_signing(read_settings({"home": str(tmp_path)}, environment={}), make=True)
     assert signing is not None
     web.services.account_sealer(Account(ACCOUNT, "default", 0), signing).seal()
     assert parse_checkpoint(parse_note(web.get("/v1/log/checkpoint").data).text).size == 4
+
+
+# Verifying.
+
+
+def test_verify_says_in_order_keeps_what_it_saw_and_tells_an_alteration(
+    sealed: Web, ledger: Command, database: DatabaseUrls, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    assert b"is as it was recorded: 307 events, 1 checkpoints" in ledger("verify", "--state", state).stdout
+    kept = list(state.iterdir())
+    assert [each.read_bytes() for each in kept] == [sealed.get("/v1/log/checkpoint").data]
+    found = ledger("verify", "--state", state, "--json").document
+    assert (found["verified"], found["events"], found["signed"], found["findings"]) == (True, 307, 307, [])
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE events DISABLE TRIGGER refuse_change")
+        connection.execute("UPDATE events SET sequence = 7 WHERE position = 3")
+        connection.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER refuse_change")
+    ended = ledger("verify", "--state", state, code=5)
+    assert b"NOT as it was recorded. The first wrong position is 3." in ended.stdout
+    found = ledger("verify", "--state", state, "--json", code=5).document
+    assert (found["verified"], found["first_position"], found["findings"][0]["kind"]) == (False, 3, "changed")
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE events DISABLE TRIGGER refuse_change")
+        connection.execute("UPDATE events SET sequence = 2 WHERE position = 3")
+        connection.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER refuse_change")
+    ledger("verify", "--state", state)
+
+
+def test_verifier_with_a_key_of_its_own_needs_nothing_of_the_service(
+    sealed: Web, database: DatabaseUrls, signing: SignedHeads, tmp_path: Path
+) -> None:
+    elsewhere = Command(urls=database)
+    elsewhere.environment = {**elsewhere.environment, "XDG_STATE_HOME": str(tmp_path / "state")}
+    assert "no key to verify with" in elsewhere("verify", code=2).stderr
+    vkey = format_vkey(signing.keys.trusted("default")[0])
+    elsewhere("verify", "--vkey", vkey)
+    assert len(list((tmp_path / "state/ledger/verified").iterdir())) == 1
+    stranger = format_vkey(new_signing(tmp_path / "x").keys.trusted("default")[0])
+    ended = elsewhere("verify", "--vkey", stranger, "--state", tmp_path / "fresh", code=5)
+    assert b"not signed by a trusted key" in ended.stdout
+
+
+def test_verdict_over_http(sealed: Web, signing: SignedHeads, tmp_path: Path) -> None:
+    assert sealed.get("/v1/verify").status_code == 404
+    write_keys(tmp_path / "log.key", signing.keys)
+    environment = {"LEDGER_LOG_KEY_FILE": str(tmp_path / "log.key"), "LEDGER_DATABASE_URL": "postgresql://x@y/z"}
+    sealed.app.extensions["settings"] = read_settings({}, environment=environment)
+    document = sealed.get("/v1/verify").get_json()
+    assert (document["verified"], document["events"], document["findings"]) == (True, 307, [])
+    assert sealed.get("/v1/verify", role="producer").status_code == 403
