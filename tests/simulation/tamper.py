@@ -174,11 +174,10 @@ def swap_events(by: Tamperer) -> Altered:
     one, other = sorted(by.chance.sample(range(1, by.head + 1), 2))
     with by.triggers_off():
         parked = 10**9
-        by.run("UPDATE events SET position = position + %s WHERE position IN (%s, %s)", parked, one, other)
-        moved = "CASE WHEN originator_version = %s THEN %s ELSE originator_version END"
-        for old, new in ((one, other), (other, one)):
-            query = f"UPDATE events SET position = %s, originator_version = {moved} WHERE position = %s"
-            by.run(query, new, old, new, parked + old)
+        follows = "CASE WHEN originator_version = position THEN {} ELSE originator_version END"
+        query = f"UPDATE events SET originator_version = {follows.format('%s')}, position = %s WHERE position = %s"
+        for old, new in ((one, parked), (other, parked + 1), (parked, other), (parked + 1, one)):
+            by.run(query, new, new, old)
     return Altered(f"events {one} and {other} swapped", {one})
 
 
@@ -252,9 +251,9 @@ def alter_checkpoint(by: Tamperer) -> Altered:
     if change.startswith("DELETE") or "SELECT note" in change:
         size = by.sizes[-1]
     with by.triggers_off():
-        before = by.one("SELECT string_agg(note, '') FROM log_checkpoints")
+        before = by.one("SELECT string_agg(note, '' ORDER BY size) FROM log_checkpoints")
         by.run(f"{change} WHERE size = %s", size)
-        if "overlay" in change and by.one("SELECT string_agg(note, '') FROM log_checkpoints") == before:
+        if "overlay" in change and by.one("SELECT string_agg(note, '' ORDER BY size) FROM log_checkpoints") == before:
             by.run("UPDATE log_checkpoints SET note = note || 'x' WHERE size = %s", size)
     return Altered(f"checkpoint {size}: {change}", {size, size - 1})
 
