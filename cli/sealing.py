@@ -36,8 +36,8 @@ def seal(ctx: click.Context, /, once: bool, follow: bool) -> None:
         raise click.UsageError("--once and --follow exclude each other.")
     with open_session(ctx) as session:
         signing = signing_of(session)
-        account = session.account
         if once:
+            account = session.account
             checkpoint = session.services.account_sealer(account, signing).seal()
             size = checkpoint.size if checkpoint else 0
             session.remark(f"Sealed account {account.name}: {size:,} events.")
