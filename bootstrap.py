@@ -29,6 +29,7 @@ from ledger.integrity.policy import Policy
 from ledger.integrity.sealing import AccountSealer, Sealer
 from ledger.integrity.signed_heads import SignedHeads
 from ledger.integrity.signed_log import SignedLog
+from ledger.integrity.states import LogState, read_log_states
 from ledger.integrity.verifying import Expected, Verdict, verify_log
 from ledger.integrity.witnessing import AccountWitnessing, Witnessing, open_policy
 from ledger.jobs.queue import AccountJobs, job_counts
@@ -282,6 +283,11 @@ class Services:
         """How the witnesses fare, an entry for each log that they are asked about."""
         with self.database.connection() as connection:
             return [state for _, state in read_all_states(connection)]
+
+    def log_states(self) -> list[LogState]:
+        """How the signed logs of all accounts fare; none where nothing was ever sealed."""
+        with self.database.connection() as connection:
+            return read_log_states(connection)
 
     def signed_log(self, account: Account) -> SignedLog:
         """What is served of one account's signed log."""

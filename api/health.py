@@ -22,9 +22,9 @@ def is_alive() -> Response:
 def is_ready() -> Response:
     """200 where the database answers and has this release's schema; how far the views are behind.
 
-    A view that stands still and a witness that fails are told but make the process no less ready: recording goes on. A
-    database that lacks an erasure of the list outside it was restored from a backup, and is not ready before `ledger
-    erase --replay`.
+    A view that stands still, a log that is not sealed and a witness that fails are told but make the process no less
+    ready: recording and reading go on. A database that lacks an erasure of the list outside it was restored from a
+    backup, and is not ready before `ledger erase --replay`.
     """
     check_schema(*services().schema_numbers())
     check_erased(services())
@@ -32,6 +32,13 @@ def is_ready() -> Response:
     behind = max((each.behind for each in lag), default=0)
     stopped = sum(each.failure is not None for each in lag)
     answer: dict[str, object] = {"status": "ready", "projections": {"behind_max": behind, "stopped": stopped}}
+    logs = services().log_states()
+    if logs:
+        answer["sealing"] = {
+            "failing": sum(each.failure is not None for each in logs),
+            "standing": sum(each.stands for each in logs),
+            "unsigned_s_max": round(max(each.unsigned_s or 0.0 for each in logs), 1),
+        }
     witnesses = services().witness_states()
     if witnesses:
         failing = sum(each.failure is not None for each in witnesses)

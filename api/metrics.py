@@ -44,6 +44,9 @@ class LagCollector(Collector):
         jobs = GaugeMetricFamily("ledger_jobs", "Jobs that wait or are dead.", labels=["kind", "state"])
         failing = GaugeMetricFamily("ledger_witness_failing", "Logs it did not cosign when asked.", labels=["witness"])
         refusing = GaugeMetricFamily("ledger_witness_refusing", "Logs it holds another head of.", labels=["witness"])
+        unsealed = GaugeMetricFamily("ledger_sealing_failing", "Logs that do not extend what was signed.")
+        standing = GaugeMetricFamily("ledger_sealing_standing", "Logs with events that nobody signs.")
+        unsigned = GaugeMetricFamily("ledger_sealing_unsigned_seconds", "How long the oldest unsigned event waits.")
         reachable = GaugeMetricFamily("ledger_database_up", "1 where the database answers.")
         worst: dict[str, tuple[int, int]] = {}
         try:
@@ -57,13 +60,17 @@ class LagCollector(Collector):
                 own = [state for state in witnesses if state.key.name == name]
                 failing.add_metric([name], sum(state.failure is not None for state in own))
                 refusing.add_metric([name], sum(state.refused for state in own))
+            logs = self._services.log_states()
+            unsealed.add_metric([], sum(each.failure is not None for each in logs))
+            standing.add_metric([], sum(each.stands for each in logs))
+            unsigned.add_metric([], max((each.unsigned_s or 0.0 for each in logs), default=0.0))
             reachable.add_metric([], 1)
         except LedgerError:
             reachable.add_metric([], 0)
         for name, (most, failures) in worst.items():
             behind.add_metric([name], most)
             stopped.add_metric([name], failures)
-        yield from (behind, stopped, jobs, failing, refusing, reachable)
+        yield from (behind, stopped, jobs, failing, refusing, unsealed, standing, unsigned, reachable)
 
 
 def add_metrics(app: Flask, services: Services) -> None:

@@ -28,6 +28,7 @@ from ledger.integrity.entries import WINDOW_EVENTS, EntryReader
 from ledger.integrity.merkle import check_consistency, leaf_hash
 from ledger.integrity.note import sign_note
 from ledger.integrity.signed_heads import SignedHeads
+from ledger.integrity.states import forget_failure, note_failure
 from ledger.integrity.tiles import grow, root_in_tiles
 from ledger.integrity.tree import (
     StoredCheckpoint,
@@ -213,6 +214,7 @@ class Sealer:
         self._sealers: dict[UUID, AccountSealer] = {}
         self._sealed: dict[UUID, int] = {}
         self._not_before: dict[UUID, float] = {}
+        self._told_sound: set[UUID] = set()
 
     def account(self, account_id: UUID, account: str) -> AccountSealer:
         if account_id not in self._sealers:
@@ -228,7 +230,7 @@ class Sealer:
 
     def follow(self, stop_event: Event) -> None:
         """Seals what is appended until `stop_event` is set. Outlives the database; an account whose log is not as it
-        was signed is left alone and told of in the log of the process, again and again."""
+        was signed is left alone and told of in the log of the process, /readyz and /metrics, again and again."""
         while not stop_event.is_set():
             try:
                 self.look_once(stop_event)
@@ -254,12 +256,23 @@ class Sealer:
         try:
             checkpoint = self.account(account_id, account).seal(within_s=ADVANCE_S)
             self._sealed[account_id] = checkpoint.size if checkpoint else 0
+            self._tell_sound(account_id)
         except IntegrityFailed as error:
             log.error("the log of account %s is not sealed: %s", account, error)
             self._not_before[account_id] = time.monotonic() + LOOK_AGAIN_S
+            self._told_sound.discard(account_id)
+            with self._database.transaction(account_id) as connection:
+                note_failure(connection, account_id, error.message)
         finally:
             with self._database.transaction(account_id) as connection:
                 give_lease_back(connection, account_id, _PURPOSE, self._holder)
+
+    def _tell_sound(self, account_id: UUID) -> None:
+        """Once in this process, and again after each failure: another one may have failed before."""
+        if account_id not in self._told_sound:
+            with self._database.transaction(account_id) as connection:
+                forget_failure(connection, account_id)
+            self._told_sound.add(account_id)
 
     def _accounts(self) -> list[tuple[UUID, str, int]]:
         with self._database.connection() as connection:

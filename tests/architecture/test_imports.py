@@ -58,7 +58,7 @@ HOMES = {
     "prometheus_client": {r"api\b"},
     "psycopg": {
         r"ledger\.store\b",
-        r"ledger\.integrity\.(entries|guards|tree|cosignatures|verifying)$",  # the log's own tables, and its leaves
+        r"ledger\.integrity\.(entries|guards|tree|cosignatures|states|verifying)$",  # the log's own tables, leaves
         r"ledger\.postgresql\b",
         r"ledger\.connectors\b",
         r"ledger\.conformance\.postgres_world$",  # builds the tables that scenarios are played on

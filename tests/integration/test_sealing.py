@@ -251,7 +251,7 @@ REFUSED = [
     ("TRUNCATE log_trees", "never changed or removed"),
     ("UPDATE log_checkpoints SET note = 'x'", "never changed or removed"),
     ("DELETE FROM log_checkpoints", "never changed or removed"),
-    ("TRUNCATE log_checkpoints", "never changed or removed"),
+    ("TRUNCATE log_checkpoints CASCADE", "never changed or removed"),
     ("INSERT INTO log_checkpoints SELECT account_id, 3, sha256('x'), note FROM log_checkpoints", "does not follow"),
     ("INSERT INTO log_checkpoints SELECT account_id, 5, sha256('x'), note FROM log_checkpoints", "does not follow"),
     ("INSERT INTO log_checkpoints SELECT * FROM log_checkpoints", "duplicate key"),
