@@ -40,14 +40,14 @@ def boolean(value: bool | None) -> bytes:
     return NULL if value is None else b"\0\0\0\1\1" if value else b"\0\0\0\1\0"
 
 
-def array(element_oid: int, elements: Sequence[bytes]) -> bytes:
+def array(element_oid: int, elements: Sequence[bytes], *, may_hold_nulls: bool = True) -> bytes:
     """An array of one dimension, as array_recv reads it: dimensions, has nulls, element type, length, lower bound."""
     if not elements:
         return _EMPTY_ARRAY(0, 0, element_oid)
-    return _ARRAY(1, 1, element_oid, len(elements), 1) + b"".join(elements)
+    return _ARRAY(1, may_hold_nulls, element_oid, len(elements), 1) + b"".join(elements)
 
 
 def text_array(values: Sequence[str]) -> bytes:
-    """A text[] field."""
-    data = array(TEXT_OID, [text(value) for value in values])
+    """A text[] field, the same bytes as array_send gives."""
+    data = array(TEXT_OID, [text(value) for value in values], may_hold_nulls=False)
     return _LENGTH(len(data)) + data

@@ -27,9 +27,10 @@ RecordRows = dict[tuple[str, str], RecordRow]
 """(object_type, record_id) to what the batch tells of it."""
 
 
-def fold(batch: Batch) -> RecordRows:
-    """Previews, failures that name no record and erased changes tell of no record."""
-    rows: RecordRows = {}
+def fold(batch: Batch, before: RecordRows | None = None) -> RecordRows:
+    """Previews, failures that name no record and erased changes tell of no record. `before`: what the batches before
+    told, which is gone on with."""
+    rows: RecordRows = {} if before is None else before
     for (position, stream, topic, run_id, _, _, _), shape in batch.changes:
         if shape.preview or shape.record_id is None:
             continue

@@ -1,0 +1,1 @@
+"""Comparing the live rows of views with what the events give."""

@@ -1,0 +1,182 @@
+"""The live rows of each view against what the events give, which is folded in memory: nothing is written where rows are
+many. The tracker and activity_daily have few: they are filled beside the live ones and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from psycopg import Connection, sql
+
+from projections.events.batch import Batch
+from projections.port import Projection
+from projections.records.projection import RecordRow, RecordRows
+from projections.records.projection import fold as fold_records
+from projections.run_changes.projection import COLUMNS, Block, copy_data
+from projections.run_changes.projection import fold as fold_changes
+from projections.tracking.postgres import add_generation, compare_rows
+
+_CHANGES = sql.SQL("""
+    COPY (SELECT {columns} FROM account_run_changes
+          WHERE generation = {generation} AND position > {after} AND position <= {last} ORDER BY position)
+    TO STDOUT (FORMAT BINARY)
+""")
+_STRAY = """
+    SELECT min(position) FROM account_run_changes WHERE generation = %s AND (position > %s OR position < 1)
+"""
+_BLOCKS = "SELECT facet, value, block FROM change_blocks WHERE account_id = %s AND generation = %s"
+_RECORDS = """
+    SELECT object_type, record_id, uuid_send(originator_id), first_position, last_position, changed_position,
+        is_present, run_id, label
+    FROM records WHERE account_id = %s AND generation = %s
+"""
+_ROWS_FETCHED = 5_000
+_HEADER_BYTES = 19
+_SHORT, _LONG, _POSITION = Struct(">h"), Struct(">i"), Struct(">q")
+_POSITION_AT = 2 + 4 + 16 + 4 + 4 + 4
+"""Where the position stands in a row of copy_data: behind the number of fields, account and generation."""
+
+
+class Fault(NamedTuple):
+    """A row that the events do not give. `position`: of an event that it tells of, where it tells of one."""
+
+    view: str
+    detail: str
+    position: int | None
+
+
+class Step(NamedTuple):
+    """A batch of events after a position, read in the connection's transaction."""
+
+    connection: Connection[Any]
+    after: int
+    batch: Batch
+
+
+class Comparison(Protocol):
+    """Compares one view: takes all batches in order, then the rows that stand still."""
+
+    def take(self, step: Step) -> None: ...
+
+    def end(self, connection: Connection[Any], /) -> list[Fault]:
+        """The first fault of each table; the rows are to be those of the events taken. May write: the caller takes
+        that back."""
+
+
+class ChangesComparison:
+    """run_changes batch by batch, as the bytes that COPY takes and gives; change_blocks in the end."""
+
+    def __init__(self, account_id: UUID, generation: int) -> None:
+        self._account_id, self._generation = account_id, generation
+        self._blocks: set[Block] = set()
+        self._fault: Fault | None = None
+        self._last = 0
+
+    def take(self, step: Step) -> None:
+        rows = fold_changes(step.batch)
+        self._blocks |= rows.blocks
+        self._last = step.batch.last
+        if self._fault is None:
+            expected = b"".join(copy_data(self._account_id, self._generation, rows))
+            found = self._read(step.connection, step.after, step.batch.last)
+            if found != expected:
+                self._fault = _fault("run_changes", _first_difference(_split(found), _split(expected)))
+
+    def end(self, connection: Connection[Any], /) -> list[Fault]:
+        if self._fault is None:
+            row = connection.execute(_STRAY, (self._generation, self._last), prepare=False).fetchone()
+            if row is not None and row[0] is not None:
+                self._fault = _fault("run_changes", row[0])
+        return [each for each in (self._fault, self._compare_blocks(connection)) if each is not None]
+
+    def _read(self, connection: Connection[Any], after: int, last: int) -> bytes:
+        query = _CHANGES.format(columns=sql.SQL(COLUMNS), generation=self._generation, after=after, last=last)
+        with connection.cursor().copy(query) as copy:
+            return b"".join(map(bytes, copy))
+
+    def _compare_blocks(self, connection: Connection[Any]) -> Fault | None:
+        found = set(map(Block._make, connection.execute(_BLOCKS, (self._account_id, self._generation), prepare=False)))
+        return None if found == self._blocks else _fault("change_blocks", None)
+
+
+class RecordsComparison:
+    """records: the whole view is held in memory, some 500 bytes a record."""
+
+    def __init__(self, account_id: UUID, generation: int) -> None:
+        self._account_id, self._generation = account_id, generation
+        self._rows: RecordRows = {}
+
+    def take(self, step: Step) -> None:
+        fold_records(step.batch, self._rows)
+
+    def end(self, connection: Connection[Any], /) -> list[Fault]:
+        rows = self._rows
+        wrong: list[int] = []
+        with connection.cursor(name="records_found", binary=True) as cursor:
+            cursor.itersize = _ROWS_FETCHED
+            for found in cursor.execute(_RECORDS, (self._account_id, self._generation)):
+                row = rows.pop((found[0], found[1]), None)
+                if row is None or found[2:] != _stored(row):
+                    wrong.append(found[4] if row is None else min(found[4], row.last_position))
+        wrong += [row.last_position for row in rows.values()]
+        return [_fault("records", min(wrong))] if wrong else []
+
+
+class FilledComparison:
+    """A view with few rows: filled in a generation of its own."""
+
+    def __init__(self, account_id: UUID, generation: int, projection: Projection[Any], tables: Sequence[str]) -> None:
+        self._account_id, self._generation = account_id, generation
+        self._projection = projection
+        self._tables = tables
+        self._folded: list[Any] = []
+
+    def take(self, step: Step) -> None:
+        self._folded.append(self._projection.fold(step.batch))
+
+    def end(self, connection: Connection[Any], /) -> list[Fault]:
+        filled = add_generation(connection, self._account_id, self._projection.name)
+        for rows in self._folded:
+            self._projection.write(connection, self._account_id, filled, rows)
+        differing = (
+            (table, compare_rows(connection, self._account_id, table, self._generation, filled))
+            for table in self._tables
+        )
+        return [Fault(table, *found) for table, found in differing if found is not None]
+
+
+def _stored(row: RecordRow) -> tuple[Any, ...]:
+    """As it stands in the table."""
+    return (
+        row.stream,
+        row.first_position,
+        row.last_position,
+        row.changed_position,
+        bool(row.is_present),
+        row.run_id,
+        row.label,
+    )
+
+
+def _fault(view: str, position: int | None) -> Fault:
+    return Fault(view, "A row is missing, too many, or other than the events give.", position)
+
+
+def _split(data: bytes) -> dict[int, bytes]:
+    """The rows of binary COPY data with COLUMNS, by position."""
+    rows: dict[int, bytes] = {}
+    at = _HEADER_BYTES
+    while (fields := _SHORT.unpack_from(data, at)[0]) >= 0:
+        end = at + _SHORT.size
+        for _ in range(fields):
+            (length,) = _LONG.unpack_from(data, end)
+            end += _LONG.size + max(length, 0)
+        rows[_POSITION.unpack_from(data, at + _POSITION_AT)[0]] = data[at:end]
+        at = end
+    return rows
+
+
+def _first_difference(found: dict[int, bytes], expected: dict[int, bytes]) -> int:
+    return min(at for at in found.keys() | expected.keys() if found.get(at) != expected.get(at))
