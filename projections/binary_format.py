@@ -12,6 +12,9 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
 
+LENGTH_BYTES = 4
+"""Before each field."""
+
 TEXT_OID, BIGINT_OID, UUID_OID, BOOLEAN_OID = 25, 20, 2950, 16
 
 _LENGTH = Struct(">i").pack

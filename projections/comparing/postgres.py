@@ -4,25 +4,24 @@ many. The tracker and activity_daily have few: they are filled beside the live o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from projections.events.batch import Batch
 from projections.port import Projection
 from projections.records.projection import RecordRow, RecordRows
 from projections.records.projection import fold as fold_records
-from projections.run_changes.projection import COLUMNS, Block, copy_data
+from projections.run_changes.projection import Block, expected_rows
 from projections.run_changes.projection import fold as fold_changes
 from projections.tracking.postgres import add_generation, compare_rows
 
-_CHANGES = sql.SQL("""
-    COPY (SELECT {columns} FROM account_run_changes
-          WHERE generation = {generation} AND position > {after} AND position <= {last} ORDER BY position)
-    TO STDOUT (FORMAT BINARY)
-""")
+_CHANGES = """
+    SELECT position, sequence, timestamptz_send(occurred_at), failed, preview, run_id, action, object_type, actor,
+        array_send(fields), record_id, label, message
+    FROM account_run_changes WHERE generation = %s AND position > %s AND position <= %s ORDER BY position
+"""
 _STRAY = """
     SELECT min(position) FROM account_run_changes WHERE generation = %s AND (position > %s OR position < 1)
 """
@@ -33,10 +32,6 @@ _RECORDS = """
     FROM records WHERE account_id = %s AND generation = %s
 """
 _ROWS_FETCHED = 5_000
-_HEADER_BYTES = 19
-_SHORT, _LONG, _POSITION = Struct(">h"), Struct(">i"), Struct(">q")
-_POSITION_AT = 2 + 4 + 16 + 4 + 4 + 4
-"""Where the position stands in a row of copy_data: behind the number of fields, account and generation."""
 
 
 class Fault(NamedTuple):
@@ -66,7 +61,7 @@ class Comparison(Protocol):
 
 
 class ChangesComparison:
-    """run_changes batch by batch, as the bytes that COPY takes and gives; change_blocks in the end."""
+    """run_changes batch by batch; change_blocks in the end."""
 
     def __init__(self, account_id: UUID, generation: int) -> None:
         self._account_id, self._generation = account_id, generation
@@ -79,10 +74,10 @@ class ChangesComparison:
         self._blocks |= rows.blocks
         self._last = step.batch.last
         if self._fault is None:
-            expected = b"".join(copy_data(self._account_id, self._generation, rows))
-            found = self._read(step.connection, step.after, step.batch.last)
+            found = self._read(step)
+            expected = expected_rows(rows)
             if found != expected:
-                self._fault = _fault("run_changes", _first_difference(_split(found), _split(expected)))
+                self._fault = _fault("run_changes", _first_difference(found, expected))
 
     def end(self, connection: Connection[Any], /) -> list[Fault]:
         if self._fault is None:
@@ -91,10 +86,9 @@ class ChangesComparison:
                 self._fault = _fault("run_changes", row[0])
         return [each for each in (self._fault, self._compare_blocks(connection)) if each is not None]
 
-    def _read(self, connection: Connection[Any], after: int, last: int) -> bytes:
-        query = _CHANGES.format(columns=sql.SQL(COLUMNS), generation=self._generation, after=after, last=last)
-        with connection.cursor().copy(query) as copy:
-            return b"".join(map(bytes, copy))
+    def _read(self, step: Step) -> list[tuple[Any, ...]]:
+        cursor = step.connection.cursor(binary=True)
+        return cursor.execute(_CHANGES, (self._generation, step.after, step.batch.last), prepare=False).fetchall()
 
     def _compare_blocks(self, connection: Connection[Any]) -> Fault | None:
         found = set(map(Block._make, connection.execute(_BLOCKS, (self._account_id, self._generation), prepare=False)))
@@ -115,11 +109,12 @@ class RecordsComparison:
         rows = self._rows
         wrong: list[int] = []
         with connection.cursor(name="records_found", binary=True) as cursor:
-            cursor.itersize = _ROWS_FETCHED
-            for found in cursor.execute(_RECORDS, (self._account_id, self._generation)):
-                row = rows.pop((found[0], found[1]), None)
-                if row is None or found[2:] != _stored(row):
-                    wrong.append(found[4] if row is None else min(found[4], row.last_position))
+            cursor.execute(_RECORDS, (self._account_id, self._generation))
+            while fetched := cursor.fetchmany(_ROWS_FETCHED):
+                for object_type, record_id, *found in fetched:
+                    row = rows.pop((object_type, record_id), None)
+                    if row is None or found != _stored(row):
+                        wrong.append(found[2] if row is None else min(found[2], row.last_position))
         wrong += [row.last_position for row in rows.values()]
         return [_fault("records", min(wrong))] if wrong else []
 
@@ -147,9 +142,9 @@ class FilledComparison:
         return [Fault(table, *found) for table, found in differing if found is not None]
 
 
-def _stored(row: RecordRow) -> tuple[Any, ...]:
+def _stored(row: RecordRow) -> list[Any]:
     """As it stands in the table."""
-    return (
+    return [
         row.stream,
         row.first_position,
         row.last_position,
@@ -157,26 +152,14 @@ def _stored(row: RecordRow) -> tuple[Any, ...]:
         bool(row.is_present),
         row.run_id,
         row.label,
-    )
+    ]
 
 
 def _fault(view: str, position: int | None) -> Fault:
     return Fault(view, "A row is missing, too many, or other than the events give.", position)
 
 
-def _split(data: bytes) -> dict[int, bytes]:
-    """The rows of binary COPY data with COLUMNS, by position."""
-    rows: dict[int, bytes] = {}
-    at = _HEADER_BYTES
-    while (fields := _SHORT.unpack_from(data, at)[0]) >= 0:
-        end = at + _SHORT.size
-        for _ in range(fields):
-            (length,) = _LONG.unpack_from(data, end)
-            end += _LONG.size + max(length, 0)
-        rows[_POSITION.unpack_from(data, at + _POSITION_AT)[0]] = data[at:end]
-        at = end
-    return rows
-
-
-def _first_difference(found: dict[int, bytes], expected: dict[int, bytes]) -> int:
-    return min(at for at in found.keys() | expected.keys() if found.get(at) != expected.get(at))
+def _first_difference(found: Sequence[tuple[Any, ...]], expected: Sequence[tuple[Any, ...]]) -> int:
+    """The first position whose row is not the same."""
+    one, other = ({row[0]: row for row in rows} for rows in (found, expected))
+    return int(min(at for at in one.keys() | other.keys() if one.get(at) != other.get(at)))

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from ledger.errors import IntegrityFailed
 from ledger.store.shapes import RecordShape
-from projections.binary_format import HEADER, TRAILER, text, text_array
+from projections.binary_format import HEADER, LENGTH_BYTES, TRAILER, text, text_array
 from projections.events.batch import Batch, Change, indexable
 
 BLOCK_POSITIONS = 4_096
@@ -117,10 +117,31 @@ def copy_data(account_id: UUID, generation: int, rows: ChangeRows) -> Iterator[b
     yield TRAILER
 
 
+def expected_rows(rows: ChangeRows) -> list[tuple[object, ...]]:
+    """The rows of run_changes as a comparison reads them: times and names of fields in PostgreSQL's binary form."""
+    arrays: dict[tuple[str, ...], bytes] = {}
+    found: list[tuple[object, ...]] = []
+    for change, fields in rows.changes:
+        row, shape = change
+        names = arrays.get(fields)
+        if names is None:
+            names = arrays[fields] = text_array(fields)[LENGTH_BYTES:]
+        found.append((
+            row.position, row.sequence, row.occurred_at, row.topic == "record-failed", shape.preview, row.run_id,
+            action_of(change), shape.object_type, _stored_actor(shape), names, shape.record_id, shape.label,
+            shape.message,
+        ))  # fmt: skip
+    return found
+
+
+def _stored_actor(shape: RecordShape) -> str | None:
+    return shape.actor and shape.actor.replace("\0", "\ufffd")
+
+
 def _tail(change: Change, fields: tuple[str, ...]) -> bytes:
     row, shape = change
-    actor = shape.actor and shape.actor.replace("\0", "\ufffd")
-    return text(row.run_id) + text(action_of(change)) + text(shape.object_type) + text(actor) + text_array(fields)
+    head = text(row.run_id) + text(action_of(change)) + text(shape.object_type)
+    return head + text(_stored_actor(shape)) + text_array(fields)
 
 
 def _blocks_of(batch: Batch, change: Change, fields: tuple[str, ...]) -> Iterator[Block]:
