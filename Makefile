@@ -78,7 +78,7 @@ format: $(STAMP) ## put the code in the one format
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## run every benchmark; each ends with a line of JSON
-	@failed=""; for program in append sealing follow growth report tracker_page pages undo capture; do \
+	@failed=""; for program in append sealing verifying follow growth report tracker_page pages undo capture; do \
 		echo "== benchmarks/$$program.py"; $(BIN)/python -m benchmarks.$$program || failed="$$failed $$program"; \
 	done; test -z "$$failed" || { echo "goals not met:$$failed"; exit 1; }
 
