@@ -110,6 +110,23 @@ def test_log_in_order_raises_no_alarm(
             assert verdict.findings == [], f"seed {seed}, run {number}"
 
 
+def test_log_that_goes_on_while_it_is_verified_raises_no_alarm(prepared: DatabaseUrls, signing: SignedHeads) -> None:
+    with a_ledger(prepared.service_url) as ledger:
+        database = ledger.store.recorder.database
+
+        def go_on(_done: int, _all: int) -> None:
+            record(ledger, "meanwhile", [a_line(99, each) for each in range(600)])
+            AccountSealer(database, ACCOUNT, "default", signing).seal()
+
+        signed = signing.read(ACCOUNT, "default")
+        assert signed is not None
+        trusted, expected = signing.keys.trusted("default"), [Expected(signed, "head signed last")]
+        verdict = Services(database).verify(OPEN, trusted, expected, on_progress=go_on)
+        assert verdict.findings == []
+        assert verdict.size == verdict.signed == signed.size
+        assert verify(database, signing).size > signed.size
+
+
 def _go_on(ledger: AccountLedger, signing: SignedHeads, chance: random.Random, run_id: str) -> None:
     """Something that happens to a log: a run, sealed or not, projected or not."""
     lines = [a_line(99, each) for each in range(chance.randrange(30))]
