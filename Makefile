@@ -62,6 +62,8 @@ browser: ## install Chromium from Debian's packages, where that is possible
 			|| echo "Chromium could not be installed: the browser tests will be skipped."; \
 	else echo "No Chromium here, and no root to install it: the browser tests will be skipped."; fi
 
+# Random tests ask everybody the same here, and something new each time in the long ones.
+test: export LEDGER_TEST_SEED ?= 1
 test: $(STAMP) $(FOREIGN)/installed browser ## run the tests, but not the long ones
 	$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist worksteal
 

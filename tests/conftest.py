@@ -8,6 +8,7 @@ cluster of its own.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,15 @@ NUMBERS = count(1)
 MEMORY = Path("/dev/shm")
 MEMORY_FREE_MIN = 4 * 1024**3
 """Bytes that must be free there. A clone is some 300 files: made on a disk they take ten times as long, measured."""
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of a random test: LEDGER_TEST_SEED, else one by chance. A failure tells it, so that it can be played
+    again; `make test` sets it, so that it asks everybody the same."""
+    seed = int(os.environ.get("LEDGER_TEST_SEED") or random.SystemRandom().randrange(10**6))
+    request.node.add_report_section("call", "seed", f"LEDGER_TEST_SEED={seed}")
+    return seed
 
 
 @contextmanager

@@ -177,10 +177,8 @@ def test_missing_file_and_account_have_exit_codes(ledger: Command) -> None:
 
 
 def test_import_killed_at_any_moment_is_completed(
-    ledger: Command, database: DatabaseUrls, tmp_path: Path, request: pytest.FixtureRequest
+    ledger: Command, database: DatabaseUrls, tmp_path: Path, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    request.node.add_report_section("call", "seed", str(seed))
     chance = random.Random(seed)
     runs = [a_run(f"r-{number}", chance.choice((0, 3, 40, 6_000))) for number in range(24)] + [a_run("last", 30_000)]
     file = tmp_path / "runs.ndjson"

@@ -309,9 +309,7 @@ def test_files_that_are_no_report_of_the_run_say_why(web: Web) -> None:
             read(web, run_id, data)
 
 
-def test_damage_anywhere_is_an_error_or_does_no_harm(web: Web, request: pytest.FixtureRequest) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    request.node.add_report_section("call", "seed", str(seed))
+def test_damage_anywhere_is_an_error_or_does_no_harm(web: Web, seed: int) -> None:
     chance = random.Random(seed)
     run_id = web.record(CONTACTS)
     whole = bytearray(as_xlsx(cells_of(web, run_id)))

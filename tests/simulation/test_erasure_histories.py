@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,6 @@ from tests.projected import TABLES, rows_of
 
 ACCOUNT = account_id_of("default")
 FIELDS = ("email", "phone", "city")
-SEED = int(os.environ.get("LEDGER_TEST_SEED", random.SystemRandom().randrange(10**6)))
 STEPS = 25
 
 
@@ -125,11 +123,9 @@ def services(database: DatabaseUrls) -> Iterator[Services]:
 
 @pytest.mark.parametrize("number", [0, 1, *(pytest.param(number, marks=pytest.mark.long) for number in range(2, 30))])
 def test_what_was_erased_is_nowhere_and_the_rest_is_as_it_was(
-    number: int, services: Services, database: DatabaseUrls
+    number: int, services: Services, database: DatabaseUrls, seed: int
 ) -> None:
-    seed = SEED + number
-    print(f"LEDGER_TEST_SEED={seed}")
-    history = History(services, random.Random(seed))
+    history = History(services, random.Random(seed + number))
     for _ in range(STEPS):
         step = history.chance.random()
         if step < 0.6:

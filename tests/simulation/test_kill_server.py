@@ -14,7 +14,6 @@ import time
 from typing import Any
 
 import psycopg
-import pytest
 
 from ledger.client import Producer
 from ledger.embedded import DatabaseUrls
@@ -30,9 +29,7 @@ FOUND = """
 """
 
 
-def test_killed_server_loses_and_repeats_nothing(database: DatabaseUrls, request: pytest.FixtureRequest) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    request.node.add_report_section("call", "seed", str(seed))
+def test_killed_server_loses_and_repeats_nothing(database: DatabaseUrls, seed: int) -> None:
     chance = random.Random(seed)
     ledger = Command(urls=database)
     ledger("account", "add", "default")

@@ -42,10 +42,8 @@ _TABLE = """
     [("ledger", 1), ("postgres", 1), *(pytest.param(kind, 5, marks=pytest.mark.long) for kind in RECORDS)],
 )
 def test_killed_in_an_undo_it_is_resumed_and_writes_nothing_twice(
-    database: DatabaseUrls, request: pytest.FixtureRequest, kind: str, kills: int
+    database: DatabaseUrls, seed: int, kind: str, kills: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    request.node.add_report_section("call", "seed", str(seed))
     chance, number = random.Random(seed), RECORDS[kind]
     token = _history(database, kind, number)
     with psycopg.connect(database.owner_url, autocommit=True) as connection:

@@ -110,11 +110,7 @@ def test_sealer_that_dies_at_any_step_leaves_one_tree(database: DatabaseUrls, tm
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.long)])
-def test_sealers_that_are_killed_leave_one_tree(
-    database: DatabaseUrls, tmp_path: Path, kills: int, request: pytest.FixtureRequest
-) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    request.node.add_report_section("call", "seed", str(seed))
+def test_sealers_that_are_killed_leave_one_tree(database: DatabaseUrls, tmp_path: Path, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     heads = new_signing(tmp_path)
     write_keys(tmp_path / "log.key", heads.keys)

@@ -75,10 +75,8 @@ def tamperer(connection: psycopg.Connection[Any], chance: random.Random) -> Tamp
 
 @pytest.mark.parametrize("alterations", [200, pytest.param(1_000, marks=pytest.mark.long)])
 def test_every_alteration_is_found_where_it_is(
-    prepared: DatabaseUrls, signing: SignedHeads, alterations: int, request: pytest.FixtureRequest
+    prepared: DatabaseUrls, signing: SignedHeads, alterations: int, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    request.node.add_report_section("call", "seed", str(seed))
     chance = random.Random(seed)
     kinds: Counter[str] = Counter()
     with psycopg.connect(prepared.owner_url, autocommit=True) as connection:
@@ -97,11 +95,7 @@ def test_every_alteration_is_found_where_it_is(
 
 
 @pytest.mark.parametrize("runs", [20, pytest.param(200, marks=pytest.mark.long)])
-def test_log_in_order_raises_no_alarm(
-    prepared: DatabaseUrls, signing: SignedHeads, runs: int, request: pytest.FixtureRequest
-) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    request.node.add_report_section("call", "seed", str(seed))
+def test_log_in_order_raises_no_alarm(prepared: DatabaseUrls, signing: SignedHeads, runs: int, seed: int) -> None:
     chance = random.Random(seed)
     with a_ledger(prepared.service_url) as ledger:
         for number in range(runs):
