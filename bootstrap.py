@@ -22,6 +22,7 @@ from ledger.erasure.retention import Retention
 from ledger.erasure.service import AccountErasure, Erasure
 from ledger.idempotency import IdempotencyKeys
 from ledger.integrity.anchoring import Anchoring
+from ledger.integrity.continuous import AccountVerification, ContinuousVerification
 from ledger.integrity.cosignatures import WitnessState, read_all_states
 from ledger.integrity.guards import find_guard_faults
 from ledger.integrity.note import Key
@@ -30,7 +31,8 @@ from ledger.integrity.sealing import AccountSealer, Sealer
 from ledger.integrity.signed_heads import SignedHeads
 from ledger.integrity.signed_log import SignedLog
 from ledger.integrity.states import LogState, read_log_states
-from ledger.integrity.verifying import Expected, Verdict, verify_log
+from ledger.integrity.verifying import Expected, Verdict, signed_last, verify_log
+from ledger.integrity.verifying import OnProgress as OnVerified
 from ledger.integrity.witnessing import AccountWitnessing, Witnessing, open_policy
 from ledger.jobs.queue import AccountJobs, job_counts
 from ledger.jobs.worker import Worker
@@ -299,7 +301,8 @@ class Services:
         trusted: Sequence[Key],
         seen: Sequence[Expected] = (),
         *,
-        on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+        on_progress: OnVerified = lambda _done, _all: None,
+        on_views: OnVerified = lambda _done, _all: None,
     ) -> Verdict:
         """Verifies one account's log, its views, and that the database still refuses what it must."""
         found = verify_log(self.database, account.account_id, trusted, seen, on_progress)
@@ -307,9 +310,22 @@ class Services:
         with self.database.transaction(account.account_id) as connection:
             found.findings += find_guard_faults(connection, migrations)
         if not found.findings:  # what the views should hold is told by a log that is in order
-            for fault in find_view_faults(self.database, account.account_id):
+            for fault in find_view_faults(self.database, account.account_id, on_progress=on_views):
                 found.add("view", f"{fault.view}: {fault.detail}", fault.position)
         return found
+
+    def account_verification(self, account_id: UUID) -> AccountVerification:
+        """What the service found when it verified one account's log; asking it to."""
+        return AccountVerification(self.database, account_id)
+
+    def continuous_verification(self, signing: SignedHeads) -> ContinuousVerification:
+        """A worker that verifies the logs of all accounts, again and again."""
+
+        def verify(account: Account, tell: OnVerified) -> Verdict:
+            heads = signed_last(signing, account.account_id, account.name)
+            return self.verify(account, signing.keys.trusted(account.name), heads, on_progress=tell, on_views=tell)
+
+        return ContinuousVerification(self.database, verify)
 
     def follower(self) -> Follower:
         """A worker that keeps the projections of all accounts at the head of their logs."""

@@ -39,6 +39,11 @@ def is_ready() -> Response:
             "standing": sum(each.stands for each in logs),
             "unsigned_s_max": round(max(each.unsigned_s or 0.0 for each in logs), 1),
         }
+        answer["verification"] = {
+            "altered": sum(each.is_verified is False for each in logs),
+            "never": sum(each.is_verified is None for each in logs),
+            "ago_s_max": round(max(each.verified_s or 0.0 for each in logs), 1),
+        }
     witnesses = services().witness_states()
     if witnesses:
         failing = sum(each.failure is not None for each in witnesses)

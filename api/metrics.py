@@ -47,6 +47,8 @@ class LagCollector(Collector):
         unsealed = GaugeMetricFamily("ledger_sealing_failing", "Logs that do not extend what was signed.")
         standing = GaugeMetricFamily("ledger_sealing_standing", "Logs with events that nobody signs.")
         unsigned = GaugeMetricFamily("ledger_sealing_unsigned_seconds", "How long the oldest unsigned event waits.")
+        altered = GaugeMetricFamily("ledger_verification_altered", "Logs that verifying found altered.")
+        verified = GaugeMetricFamily("ledger_verification_seconds", "How long ago a log was verified, at most.")
         reachable = GaugeMetricFamily("ledger_database_up", "1 where the database answers.")
         worst: dict[str, tuple[int, int]] = {}
         try:
@@ -64,13 +66,16 @@ class LagCollector(Collector):
             unsealed.add_metric([], sum(each.failure is not None for each in logs))
             standing.add_metric([], sum(each.stands for each in logs))
             unsigned.add_metric([], max((each.unsigned_s or 0.0 for each in logs), default=0.0))
+            altered.add_metric([], sum(each.is_verified is False for each in logs))
+            verified.add_metric([], max((each.verified_s or 0.0 for each in logs), default=0.0))
             reachable.add_metric([], 1)
         except LedgerError:
             reachable.add_metric([], 0)
         for name, (most, failures) in worst.items():
             behind.add_metric([name], most)
             stopped.add_metric([name], failures)
-        yield from (behind, stopped, jobs, failing, refusing, unsealed, standing, unsigned, reachable)
+        yield from (behind, stopped, jobs, failing, refusing, reachable)
+        yield from (unsealed, standing, unsigned, altered, verified)
 
 
 def add_metrics(app: Flask, services: Services) -> None:

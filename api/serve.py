@@ -39,6 +39,7 @@ def serve(
     follow: bool = True,
     work: bool = True,
     seal: bool = True,
+    verify: bool = True,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT: then no new connection, what runs is finished, the follower's batch and the
@@ -58,6 +59,8 @@ def serve(
     beside |= {"worker": services.worker(settings).work} if work else {}
     beside |= {"sealer": sealer.follow} if sealer else {}
     beside |= beside_sealing
+    signing = open_signing(settings) if verify else None
+    beside |= {"verifier": services.continuous_verification(signing).follow} if signing else {}
     with _signals(stopping), _beside(stopping, beside):
         address = f"http://{_shown(settings.host)}:{_port(server)}"
         _log.info("serving", url=address, follow=follow, seal=sealer is not None)

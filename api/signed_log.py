@@ -11,16 +11,16 @@ from api.answers import json_answer
 from api.auth import identify, services
 from api.documenting import endpoint
 from api.queries import read_query
-from api.schemas.verdicts import VerdictSchema
+from api.schemas.verdicts import VerificationSchema
 from ledger.access import Account
 from ledger.errors import InputError, NotFound
 from ledger.ids import account_id_of
+from ledger.integrity.continuous import AccountVerification
 from ledger.integrity.policy import Policy
 from ledger.integrity.signed_heads import open_signing
 from ledger.integrity.signed_log import SignedLog
 from ledger.integrity.tiles import parse_tile_path
 from ledger.integrity.tlog_proof import format_proof
-from ledger.integrity.verifying import signed_last
 from ledger.integrity.witnessing import open_policy
 from ledger.wire.runs import StrictSchema
 
@@ -75,19 +75,28 @@ def get_proof(position: int) -> Response:
     return answer
 
 
-@endpoint(signed_log, "GET", "/verify", "Verify the log", answers={200: VerdictSchema}, problems=(404, 500))
-def get_verdict() -> Response:
-    """Recomputes the account's log and views, and compares them with what was signed. Takes about as long as reading
-    everything some times; an auditor who must not trust this service runs `ledger verify`, or tools of others."""
+@endpoint(
+    signed_log, "GET", "/verify", "What verifying the log found", answers={200: VerificationSchema}, problems=(404,)
+)
+def get_verification() -> Response:
+    """What the service found when it last recomputed the account's log and views and compared them with what was
+    signed. An auditor who must not trust this service runs `ledger verify`, or tools of others."""
+    return json_answer(_verification().last()._asdict())
+
+
+@endpoint(signed_log, "POST", "/verify", "Verify the log", answers={202: VerificationSchema}, problems=(404,))
+def ask_for_verification() -> Response:
+    """Has the account's log verified in the background, at once and at full speed; GET tells what came of it."""
+    return json_answer(_verification().ask()._asdict(), 202)
+
+
+def _verification() -> AccountVerification:
+    """Raises NotFound where no process of this service could verify."""
     identity = identify("read")
     read_query(StrictSchema)
-    signing = open_signing(current_app.extensions["settings"])
-    if signing is None:
+    if open_signing(current_app.extensions["settings"]) is None:
         raise NotFound("The logs are not signed here: there is no signing key.")
-    accounts = services().accounts().list()
-    account = next(each for each in accounts if each.account_id == identity.account_id)
-    heads = signed_last(signing, account.account_id, account.name)
-    return json_answer(services().verify(account, signing.keys.trusted(account.name), heads).as_dict())
+    return services().account_verification(identity.account_id)
 
 
 @endpoint(

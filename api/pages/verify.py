@@ -21,7 +21,10 @@ def verify() -> str:
     """A log that was never sealed is told as that."""
     identity = reader()
     store = services().ledger(identity.account_id).store
-    found: dict[str, Any] = {"head": store.recorder.max_notification_id() or 0}
+    found: dict[str, Any] = {
+        "head": store.recorder.max_notification_id() or 0,
+        "verification": services().account_verification(identity.account_id).last(),
+    }
     try:
         text = _log(identity).checkpoint().note
     except NotFound as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marshmallow import Schema
-from marshmallow.fields import Boolean, Integer, List, Nested, String
+from marshmallow.fields import AwareDateTime, Boolean, Integer, List, Nested, String
 
 from api.schemas.answers import described
 
@@ -22,3 +22,12 @@ class VerdictSchema(Schema):
     root = String(required=True, **described("The root hash that the events give, in hexadecimal."))
     first_position = Integer(required=True, allow_none=True, **described("The first position that is wrong."))
     findings = List(Nested(FindingSchema), required=True)
+
+
+class VerificationSchema(Schema):
+    began_at = AwareDateTime(required=True, allow_none=True)
+    ended_at = AwareDateTime(required=True, allow_none=True)
+    verdict = Nested(VerdictSchema, required=True, allow_none=True, **described("Null: it was never verified here."))
+    asked_at = AwareDateTime(
+        required=True, allow_none=True, **described("When one was asked for that has not begun since.")
+    )

@@ -25,11 +25,18 @@ _STATES = """
     FROM ledger_log_states()
 """
 _WRITE_VERIFICATION = """
-    INSERT INTO log_verifications (account_id, began_at, verdict) VALUES (%s, %s, %s)
+    INSERT INTO log_verifications AS known (account_id, began_at, ended_at, verdict)
+    VALUES (%s, %s, clock_timestamp(), %s)
     ON CONFLICT (account_id) DO UPDATE
-    SET began_at = excluded.began_at, ended_at = excluded.ended_at, verdict = excluded.verdict
+    SET began_at = excluded.began_at, ended_at = excluded.ended_at, verdict = excluded.verdict,
+        asked_at = CASE WHEN known.asked_at > excluded.began_at THEN known.asked_at END
 """
-_VERIFICATION = "SELECT began_at, ended_at, verdict FROM log_verifications WHERE account_id = %s"
+_ASK = """
+    INSERT INTO log_verifications AS known (account_id, asked_at) VALUES (%s, clock_timestamp())
+    ON CONFLICT (account_id) DO UPDATE SET asked_at = coalesce(known.asked_at, excluded.asked_at)
+"""
+_ASKED = "SELECT account_id FROM ledger_asked_verifications()"
+_VERIFICATION = "SELECT began_at, ended_at, verdict, asked_at FROM log_verifications WHERE account_id = %s"
 
 
 class LogState(NamedTuple):
@@ -56,12 +63,14 @@ class LogState(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """The last verification of an account's log by the service."""
+    """The last verification of an account's log by the service; all None where there was none."""
 
-    began_at: datetime
-    ended_at: datetime
-    verdict: Mapping[str, Any]
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+    verdict: Mapping[str, Any] | None = None
     """Verdict.as_dict()."""
+    asked_at: datetime | None = None
+    """When one was asked for that has not begun since."""
 
 
 def read_log_states(connection: Connection[Any]) -> list[LogState]:
@@ -87,6 +96,16 @@ def write_verification(
     connection.execute(_WRITE_VERIFICATION, (account_id, began_at, Jsonb(verdict)))
 
 
-def read_verification(connection: Connection[Any], account_id: UUID) -> Verification | None:
+def ask_verification(connection: Connection[Any], account_id: UUID) -> None:
+    """Asks for one; does nothing where one was asked for."""
+    connection.execute(_ASK, (account_id,))
+
+
+def read_asked(connection: Connection[Any]) -> list[UUID]:
+    """The accounts that one was asked for, in that order."""
+    return [account_id for (account_id,) in connection.execute(_ASKED)]
+
+
+def read_verification(connection: Connection[Any], account_id: UUID) -> Verification:
     row = connection.execute(_VERIFICATION, (account_id,)).fetchone()
-    return None if row is None else Verification._make(row)
+    return Verification() if row is None else Verification._make(row)

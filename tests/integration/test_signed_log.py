@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from threading import Event
 from zipfile import ZipFile
 
 import psycopg
@@ -242,6 +243,16 @@ def test_verdict_over_http(sealed: Web, signing: SignedHeads, tmp_path: Path) ->
     write_keys(tmp_path / "log.key", signing.keys)
     environment = {"LEDGER_LOG_KEY_FILE": str(tmp_path / "log.key"), "LEDGER_DATABASE_URL": "postgresql://x@y/z"}
     sealed.app.extensions["settings"] = read_settings({}, environment=environment)
+    assert set(sealed.get("/v1/verify").get_json().values()) == {None}
+    asked = sealed.post("/v1/verify", role="auditor")
+    assert asked.status_code == 202
+    assert asked.get_json()["asked_at"] is not None
+    assert sealed.post("/v1/verify", role="auditor").get_json() == asked.get_json()
+    sealed.services.continuous_verification(signing).look_once(Event())
     document = sealed.get("/v1/verify").get_json()
-    assert (document["verified"], document["events"], document["findings"]) == (True, 307, [])
+    assert document["asked_at"] is None
+    assert document["began_at"] <= document["ended_at"]
+    verdict = document["verdict"]
+    assert (verdict["verified"], verdict["events"], verdict["findings"]) == (True, 307, [])
+    assert sealed.post("/v1/verify", role="producer").status_code == 403
     assert sealed.get("/v1/verify", role="producer").status_code == 403
