@@ -10,6 +10,7 @@ from pathlib import Path
 from demo.airports import FIRST, SECOND, difference, load_version
 from demo.bad_run import play_bad_run
 from demo.check import find_faults
+from demo.proof import show_proof
 from demo.server import LedgerCommand
 from demo.story import play
 from demo.tour import show
@@ -31,7 +32,8 @@ def main() -> int:
     print(f"Fetching versions {FIRST} and {SECOND} of PyPI's airportsdata ...", flush=True)
     first, second = (load_version(chosen.folder, version) for version in (FIRST, SECOND))
     sync = difference(first, second)
-    ledger = LedgerCommand((chosen.folder / "ledger").resolve())
+    home = (chosen.folder / "ledger").resolve()
+    ledger = LedgerCommand(home)
     ledger.text("migrate")
     tokens = ledger.make_tokens()
     with ledger.serving(0 if chosen.check else chosen.port) as (url, server):
@@ -40,7 +42,8 @@ def main() -> int:
             play(client, first, sync, lambda text: print(f"- {text}", flush=True))
         print(f"Recorded through {url} in {time.monotonic() - started:.1f} s", flush=True)
         show(ledger, sync)
-        faults = play_bad_run(ledger, (chosen.folder / "ledger").resolve())
+        faults = play_bad_run(ledger, home)
+        show_proof(ledger, home)
         if chosen.check:
             return _report(faults + find_faults(ledger, first, second, sync))
         print(f"\nThe Activity Tracker: {url}/\nSign in with one of these tokens (made for this demo):")
