@@ -75,13 +75,14 @@ def changed_fields(shape: RecordShape) -> tuple[str, ...]:
     before = {} if before_text in _NONE else _FIELDS.decode(before_text)
     after = {} if after_text in _NONE else _FIELDS.decode(after_text)
     if before and after:
-        names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+        names = [name for name, value in after.items() if before.get(name) != value]
+        names += [name for name in before if name not in after]
     else:
         names = list(before or after)
     if shape.erased_fields:
         names = list({*names, *shape.erased_fields})
     names.sort()
-    if any("\0" in name for name in names):
+    if "\0" in "".join(names):
         names = [name.replace("\0", "\ufffd") for name in names]
     return tuple(names)
 
