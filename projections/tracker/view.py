@@ -37,11 +37,11 @@ FACETS: tuple[Facet, ...] = Facet.__args__  # type: ignore[attr-defined]
 class Limits(NamedTuple):
     """How many runs are looked at where several filters must hold together, which no index answers alone."""
 
-    candidates: int = 2_500
+    candidates: int = 1_500
     """For a page: there it ends, if a short one, and the next goes on."""
-    counted: int = 2_000
+    counted: int = 1_000
     """For a total, which then says `total_is_capped`. No more than `candidates`."""
-    rare: int = 2_000
+    rare: int = 1_500
     """A filter that lets through no more runs than this is rare: all of them are taken and sorted. With more, walking
     through the runs in order finds a page soon."""
     branch: int = 500
