@@ -24,7 +24,9 @@ from projections.run_changes.view import PAGE_LIMIT_MAX, Change, ChangePage, Cha
 from projections.tracking.postgres import live_generation
 
 WINDOW_ROWS = 20_000
-"""Rows of one run looked at in one query."""
+"""Rows of one run looked at in one query, at most. The first query of a page looks at no more than would fill it, each
+after it at WINDOW_GROWTH times as many, for a filter may let few through."""
+WINDOW_GROWTH = 10
 SCAN_ROWS_MAX = 400_000
 """Rows of one run looked at for one page: about a second."""
 SCAN_BLOCKS_MAX = 64
@@ -99,14 +101,15 @@ class RunChanges:
         runs = self._runs_of(query.run_id)
         number, sequence = after >> RUN_SHIFT, after & ((1 << RUN_SHIFT) - 1)
         found: list[_Found] = []
-        budget = SCAN_ROWS_MAX
+        budget, size = SCAN_ROWS_MAX, min(query.limit + 1, WINDOW_ROWS)
         while number < len(runs) and len(found) <= query.limit and budget > 0:
-            window = self._window(query, runs[number], sequence)
+            window = self._window(query, runs[number], sequence, size)
             found += [_Found(position, number << RUN_SHIFT | at) for position, at in window.found]
             budget -= max(window.looked_at, 1)
             sequence = window.last
-            if window.looked_at < WINDOW_ROWS:
+            if window.looked_at < size:
                 number, sequence = number + 1, 0
+            size = min(size * WINDOW_GROWTH, WINDOW_ROWS)
         shown = found[: query.limit]
         more = len(found) > query.limit
         goes_on = shown[-1].cursor if more else (number << RUN_SHIFT | sequence if number < len(runs) else None)
@@ -138,13 +141,13 @@ class RunChanges:
         run = self._store.load_run(run_id)
         return self._families.children(run_id) if run.operation.kind == "recipe" else [run_id]
 
-    def _window(self, query: ChangeQuery, run_id: str, after: int) -> _Window:
+    def _window(self, query: ChangeQuery, run_id: str, after: int, size: int) -> _Window:
         with self._database.transaction(self._account_id) as connection:
             parameters = _filters(query) | {
                 "generation": live_generation(connection, self._account_id, "run_changes"),
                 "run": run_id,
                 "first": after + 1,
-                "last": after + WINDOW_ROWS,
+                "last": after + size,
             }
             (last,) = connection.execute(_LAST, parameters).fetchone() or (None,)
             rows = connection.execute(_WINDOW, parameters).fetchall()
