@@ -30,6 +30,7 @@ PAGES = {
     "search": "/search?q=202+555+0002",
     "overview": "/overview?days=30&to=2026-11-20",
     "verify": "/verify",
+    "account": "/account",
     "API": "/v1/docs",
     "problem": "/runs/no-such-run",
 }
