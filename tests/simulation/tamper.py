@@ -276,7 +276,8 @@ def alter_view(by: Tamperer) -> Altered:
             return Altered(f"a row of {table} removed", {position} if position else ANY)
         column, kind = by.chance.choice(columns)
         changed = {
-            "text": "coalesce({0}, '') || 'x'", "bigint": "{0} + 1000000", "integer": "{0} + 1", "boolean": "NOT {0}",
+            "text": "coalesce({0}, '') || 'x'", "bigint": "coalesce({0}, 0) + 1000000", "integer": "{0} + 1",
+            "boolean": "NOT {0}",
             "timestamp with time zone": "'2001-01-01'", "date": "'2001-01-01'", "text[]": "{0} || 'x'::text",
             "bytea": "coalesce({0}, '') || 'x'", "uuid": "gen_random_uuid()", "smallint": "{0} + 1",
         }[kind]  # fmt: skip
